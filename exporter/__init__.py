@@ -1,0 +1,1 @@
+"""Prometheus exporter that sees failed deployments of ModelArts inference services."""

@@ -1,0 +1,1 @@
+"""What can fail: one module for each outside party; they do not import one another."""
