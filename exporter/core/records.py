@@ -101,7 +101,6 @@ class ServiceList(msgspec.Struct, frozen=True):
     """All services of one project, or as many as could be read."""
 
     rows: tuple[ServiceRow, ...]
-    observed_at: int  # when the read began
     complete: bool = True  # False: rows are missing, nothing may be concluded from an absence
     malformed: int = 0  # rows without a usable service_id; they are left out
 

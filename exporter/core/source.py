@@ -18,7 +18,10 @@ class Unreachable(RemoteError):  # noqa: N818 - the class says what happened, th
 
 
 class Refused(RemoteError):  # noqa: N818
-    """The credential was refused (401): signing in again changes nothing until it is mended."""
+    """The credential was refused (401): signing in again changes nothing until it is mended.
+
+    While it may not be tried, every request fails so at once, and none goes out.
+    """
 
 
 class Forbidden(RemoteError):  # noqa: N818

@@ -1,0 +1,70 @@
+"""The shape of the store's file, and the numbered steps that lead an older file to it."""
+
+import sqlite3
+from importlib.metadata import version
+
+from exporter.adapters.store_faults import StoreError
+
+# A step is never edited once released: whoever has taken it will not take it again. Keys are ours or
+# the API's and are only ever data. `sum` is a checksum of the row's other columns: SQLite keeps none.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE migration (number INTEGER PRIMARY KEY, program TEXT NOT NULL)",
+        """
+        CREATE TABLE project (
+            name TEXT NOT NULL,
+            project_id TEXT NOT NULL,
+            blob BLOB NOT NULL,
+            sum INTEGER NOT NULL,
+            PRIMARY KEY (name, project_id)
+        )
+        """,
+        """
+        CREATE TABLE service (
+            project_name TEXT NOT NULL,
+            project_id TEXT NOT NULL,
+            service_id TEXT NOT NULL,
+            present INTEGER NOT NULL,
+            blob BLOB NOT NULL,
+            sum INTEGER NOT NULL,
+            PRIMARY KEY (project_name, project_id, service_id)
+        )
+        """,
+    ),
+)
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the file to the newest shape, each step whole or not at all.
+
+    Raises:
+        StoreError: a newer version of this program wrote the file.
+        sqlite3.DatabaseError: a step failed; the file keeps the shape of the step before it.
+
+    """
+    (number,) = connection.execute("PRAGMA user_version").fetchone()
+    if number > len(MIGRATIONS):
+        raise StoreError(
+            f"{path} was written by version {_author(connection, number)} of this program, in format"
+            f" {number}; version {_program()} knows formats up to {len(MIGRATIONS)}:"
+            " run the newer version, or give this one a directory of its own with --storage.path"
+        )
+    for step, statements in enumerate(MIGRATIONS[number:], start=number + 1):
+        with connection:  # commits, or rolls back whatever happened
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute("INSERT INTO migration VALUES (?, ?)", (step, _program()))
+            connection.execute(f"PRAGMA user_version = {step}")  # a pragma takes no parameters
+
+
+def _program() -> str:
+    return version("modelarts-exporter")
+
+
+def _author(connection: sqlite3.Connection, number: int) -> str:
+    try:
+        row = connection.execute("SELECT program FROM migration WHERE number = ?", (number,)).fetchone()
+    except sqlite3.DatabaseError:  # a future version may keep this record elsewhere
+        row = None
+    return str(row[0]) if row else "(unknown)"

@@ -1,0 +1,215 @@
+"""All that is known of one service: a value that each read replaces by its successor."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from exporter.core.causes import Classifier
+from exporter.core.counters import Counters, born, report
+from exporter.core.ledger import Anomaly, Ledger
+from exporter.core.phases import Phases
+from exporter.core.records import (
+    ABNORMAL,
+    EVENT_TYPES,
+    FAIL,
+    INFER_TYPES,
+    RUNNING,
+    SETTLED_RESULTS,
+    STATUSES,
+    SUCCESS,
+    Event,
+    ServiceRow,
+    Update,
+)
+from exporter.core.scrub import scrub
+
+# Names of counters; the part behind the colon becomes a label.
+UPDATES = "updates:"
+DURATION_SUM = "duration_sum:"
+DURATION_COUNT = "duration_count:"
+RESTORE_SUM = "restore_sum"
+RESTORE_COUNT = "restore_count"
+NODES = "nodes:"
+NODES_SUCCEEDED = NODES + "success"
+NODES_FAILED = NODES + "failed"
+EVENTS = "events:"
+REASON = "reason:"
+INVOCATIONS = "invocations"
+FAILED_INVOCATIONS = "failed_invocations"
+
+EDGE = "edge"
+
+UPDATE_COUNTERS = (
+    *(prefix + result for prefix in (UPDATES, DURATION_SUM, DURATION_COUNT) for result in SETTLED_RESULTS),
+    RESTORE_SUM,
+    RESTORE_COUNT,
+)
+EDGE_COUNTERS = (NODES_SUCCEEDED, NODES_FAILED)
+EVENT_COUNTERS = tuple(EVENTS + event_type for event_type in EVENT_TYPES)
+ROW_COUNTERS = (INVOCATIONS, FAILED_INVOCATIONS)
+
+
+class Trouble(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An event that tells of a failure, scrubbed, as it may be the cause of a failed update."""
+
+    occur_time: int
+    reason: str
+    message: str
+
+
+class Account(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One service: what was counted, and the newest of everything that was ever read.
+
+    Times are ms. `settled` is the newest update with a final result, `settled_at` when it got it, as
+    near as can be told. `outage_since` is when the first failure of the present row of them settled.
+    """
+
+    row: ServiceRow
+    updates: Ledger = Ledger()
+    events: Ledger = Ledger()
+    counters: Counters = Counters()
+    newest: Update | None = None
+    settled: Update | None = None
+    settled_at: int | None = None
+    open: tuple[Update, ...] = ()
+    last_success: int | None = None
+    last_failure: int | None = None
+    outage_since: int | None = None
+    troubles: tuple[Trouble, ...] = ()
+    cause: Trouble | None = None
+    phases: Phases = Phases()
+    last_events: dict[str, int] = {}
+    read_at: int | None = None  # last read of both logs that succeeded
+    up: bool | None = None  # whether the last read did; None before the first
+
+    @property
+    def failing(self) -> bool:
+        """Whether the newest settled update failed; a retry that runs does not change it."""
+        return self.settled is not None and self.settled.result == FAIL
+
+    @property
+    def result(self) -> str:
+        """Result of the newest update; "" without one, RUNNING for an open one."""
+        if self.newest is None:
+            return ""
+        if self.newest.settled:
+            return self.newest.result
+        if any(update.update_time == self.newest.update_time for update in self.open):
+            return RUNNING
+        # The open entry has gone from the log without a result: the newest known result stands.
+        return self.settled.result if self.settled else ""
+
+    @property
+    def edge(self) -> bool:
+        """Whether it deploys to edge nodes."""
+        return self.row.infer_type == EDGE or (
+            self.newest is not None and self.newest.nodes_succeeded is not None
+        )
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """A duration in seconds, for the fleet's histograms; `result` is "" for a time to restore."""
+
+    result: str
+    seconds: float
+
+
+class PostedEvent(msgspec.Struct, frozen=True):
+    """An event that was counted for the first time, `times` times, and its cause ("" for none)."""
+
+    event: Event
+    times: int
+    reason: str
+    remedy: str
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """An account after something was read, and what there is to tell about the step."""
+
+    account: Account
+    observations: tuple[Observation, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
+    unknown: tuple[tuple[str, str], ...] = ()  # (field, value) of enumerations
+    updates: tuple[Update, ...] = ()  # counted now
+    events: tuple[PostedEvent, ...] = ()  # counted now
+    unclassified: int = 0
+
+
+def opened(row: ServiceRow, now: int, *, history: bool) -> Outcome:
+    """The account of a service seen for the first time.
+
+    `history`: it was there before we were; its counters appear with what its logs hold by then.
+    """
+    account = Account(row=row, updates=Ledger(history=history), events=Ledger(history=history))
+    counters = Counters()
+    if not history:
+        edge = EDGE_COUNTERS if account.edge else ()
+        counters = born(counters, (*UPDATE_COUNTERS, *edge, *EVENT_COUNTERS, *ROW_COUNTERS))
+    totals = dict.fromkeys(ROW_COUNTERS, 0.0) | _call_totals(row)
+    counters = report(counters, totals, now, history=history)
+    return Outcome(msgspec.structs.replace(account, counters=counters), unknown=_unknown_values(None, row))
+
+
+def with_row(account: Account, row: ServiceRow, now: int) -> Outcome:
+    """The account after a list, or a detail, showed its service again; the same object if nothing changed."""
+    if row == account.row:
+        return Outcome(account)
+    counters = report(account.counters, _call_totals(row), now)
+    if row.infer_type == EDGE and not account.updates.history:
+        counters = born(counters, EDGE_COUNTERS)
+    unknown = _unknown_values(account.row, row)
+    return Outcome(msgspec.structs.replace(account, row=row, counters=counters), unknown=unknown)
+
+
+def without_call_totals(row: ServiceRow) -> ServiceRow:
+    """The part of a row whose change means that something happened to the service."""
+    return msgspec.structs.replace(row, invocations=None, failed_invocations=None)
+
+
+def with_error(account: Account, error_msg: str, classifier: Classifier) -> Account:
+    """The account after the detail told why the service failed; only for want of an event that does."""
+    if account.settled is None or not account.failing or account.cause is not None or not error_msg.strip():
+        return account
+    finding = classifier.classify(ABNORMAL, error_msg)
+    trouble = Trouble(account.settled.update_time, finding.reason, scrub(error_msg))
+    return msgspec.structs.replace(account, cause=trouble)
+
+
+def _call_totals(row: ServiceRow) -> dict[str, float]:
+    totals = ((INVOCATIONS, row.invocations), (FAILED_INVOCATIONS, row.failed_invocations))
+    return {name: float(total) for name, total in totals if total is not None}
+
+
+def _unknown_values(before: ServiceRow | None, row: ServiceRow) -> tuple[tuple[str, str], ...]:
+    found = []
+    if row.status and row.status not in STATUSES and (before is None or before.status != row.status):
+        found.append(("status", row.status))
+    if (
+        row.infer_type
+        and row.infer_type not in INFER_TYPES
+        and (before is None or before.infer_type != row.infer_type)
+    ):
+        found.append(("infer_type", row.infer_type))
+    return tuple(found)
+
+
+def result_rank(update: Update) -> tuple[int, int]:
+    """Order of updates by age: of one time a failure is newest, an open one oldest.
+
+    Two updates in one millisecond have no order of their own; a failure must not be hidden.
+    """
+    return (update.update_time, {SUCCESS: 1, FAIL: 2}.get(update.result, 0))
+
+
+def joined(account: Account, steps: Iterable[Outcome]) -> Outcome:
+    """One outcome of several steps that led to `account`."""
+    told = list(steps)
+    return Outcome(
+        account,
+        observations=tuple(item for step in told for item in step.observations),
+        anomalies=tuple(item for step in told for item in step.anomalies),
+        unknown=tuple(item for step in told for item in step.unknown),
+        updates=tuple(item for step in told for item in step.updates),
+        events=tuple(item for step in told for item in step.events),
+        unclassified=sum(step.unclassified for step in told),
+    )

@@ -1,0 +1,189 @@
+"""The demonstration: an emulated cloud, the exporter on it, and its peers where they are installed."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Event
+
+import yaml
+from structlog.typing import FilteringBoundLogger
+
+from exporter.emulator import (
+    DEFAULT_DOMAIN,
+    DEFAULT_PASSWORD,
+    DEFAULT_PROJECT,
+    DEFAULT_PROJECT_NAME,
+    DEFAULT_USER,
+    Server,
+    live,
+)
+from exporter.program import Program, RunOptions
+
+# Beside the package in a checkout; the wheel does not carry them.
+_RULES = Path(__file__).parents[1] / "alerts" / "modelarts.rules.yml"
+
+# Lively, for somebody who watches; a real cloud is asked far less often.
+_POLL = {"interval": "5s", "active_interval": "2s", "sweep_interval": "30s", "lateness": "1m"}
+_RATE_LIMIT = 50  # the emulator throttles nobody
+
+_END_SECONDS = 5  # what a child gets to end by itself
+
+
+def emulate(server: Server) -> int:
+    """Serve the emulated cloud until asked to stop."""
+    with server, _asked_to_stop() as stop:
+        print(f"ModelArts and IAM (emulated): {server.url}", flush=True)
+        print(f"  project_id {DEFAULT_PROJECT}, IAM at {server.url}/v3", flush=True)
+        print(f"  domain {DEFAULT_DOMAIN}, user {DEFAULT_USER}, password {DEFAULT_PASSWORD}", flush=True)
+        stop.wait()
+    return 0
+
+
+def run(listen: str, log: FilteringBoundLogger) -> int:
+    """Run everything until asked to stop."""
+    with ExitStack() as stack:
+        stop = stack.enter_context(_asked_to_stop())
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelarts-exporter-demo-")))
+        cloud = stack.enter_context(live())
+        program = Program(
+            RunOptions(_config(directory, cloud), (listen,), storage_path=str(directory / "data")), log
+        )
+        stack.callback(program.stop)
+        program.start()
+        exporter = _reachable(program.addresses[0])
+        print(f"exporter:      http://{exporter}/metrics   (pages at http://{exporter}/)", flush=True)
+        print(f"emulator:      {cloud.url}", flush=True)
+        for line in _peers(stack, directory, exporter):
+            print(line, flush=True)
+        print("Ctrl-C ends all of it.", flush=True)
+        stop.wait()
+    return 0
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Event]:
+    stop = Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _config(directory: Path, cloud: Server) -> str:
+    """A configuration as a user would write it."""
+    user = {
+        "iam_endpoint": f"{cloud.url}/v3",
+        "domain": DEFAULT_DOMAIN,
+        "username": DEFAULT_USER,
+        "password": DEFAULT_PASSWORD,
+    }
+    project = {
+        "name": DEFAULT_PROJECT_NAME,
+        "project_id": DEFAULT_PROJECT,
+        "endpoint": cloud.url,
+        "auth": {"password": user},
+        "rate_limit": _RATE_LIMIT,
+    }
+    return _written(directory / "config.yml", {"projects": [project], "poll": _POLL})
+
+
+def _written(path: Path, content: object) -> str:
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return str(path)
+
+
+def _peers(stack: ExitStack, directory: Path, exporter: str) -> Iterator[str]:
+    """Start Alertmanager and Prometheus where they are installed; a line for each."""
+    alertmanager = shutil.which("alertmanager") or shutil.which("prometheus-alertmanager")
+    prometheus = shutil.which("prometheus")
+    alerting: dict[str, object] = {}
+    if alertmanager and prometheus:
+        address = _free_address(9093)
+        # A receiver without integrations: what fires is looked at, nobody is told.
+        config = _written(
+            directory / "alertmanager.yml", {"route": {"receiver": "page"}, "receivers": [{"name": "page"}]}
+        )
+        _start(
+            stack,
+            directory / "alertmanager.log",
+            [
+                alertmanager,
+                f"--config.file={config}",
+                f"--web.listen-address={address}",
+                "--cluster.listen-address=",
+                f"--storage.path={directory / 'alertmanager'}",
+            ],
+        )
+        alerting = {"alertmanagers": [{"static_configs": [{"targets": [address]}]}]}
+        yield f"alertmanager:  http://{address}/"
+    if prometheus:
+        address = _free_address(9090)
+        config = _written(
+            directory / "prometheus.yml",
+            {
+                "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
+                "rule_files": [str(_RULES)] if _RULES.exists() else [],
+                "alerting": alerting,
+                "scrape_configs": [
+                    {"job_name": "modelarts-exporter", "static_configs": [{"targets": [exporter]}]}
+                ],
+            },
+        )
+        _start(
+            stack,
+            directory / "prometheus.log",
+            [
+                prometheus,
+                f"--config.file={config}",
+                f"--web.listen-address={address}",
+                f"--storage.tsdb.path={directory / 'prometheus'}",
+            ],
+        )
+        yield f"prometheus:    http://{address}/"
+    else:
+        yield "prometheus:    not installed, so nothing scrapes the exporter here"
+
+
+def _start(stack: ExitStack, log: Path, command: Sequence[str]) -> None:
+    """Start a child that ends with us."""
+    output = stack.enter_context(log.open("wb"))
+    child = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ.copy())  # noqa: S603 - found on PATH
+    stack.callback(_end, child)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _free_address(port: int) -> str:
+    """The customary port on loopback, or another where that is taken."""
+    for wanted in (port, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", wanted))
+            except OSError:
+                continue
+            return f"127.0.0.1:{probe.getsockname()[1]}"
+    raise OSError("no free port on 127.0.0.1")
+
+
+def _reachable(address: str) -> str:
+    """An address of every interface, as one that a browser on this machine can open."""
+    host, _, port = address.rpartition(":")
+    return f"localhost:{port}" if host in ("", "[::]", "0.0.0.0") else address  # noqa: S104 - compared, not bound

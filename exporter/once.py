@@ -1,0 +1,54 @@
+"""One complete poll of everything, printed; and what an event text means, printed."""
+
+import os
+import sys
+import time
+
+from structlog.typing import FilteringBoundLogger
+
+from exporter.adapters.gate import monotonic_ms
+from exporter.adapters.store import Store
+from exporter.adapters.telemetry import Telemetry
+from exporter.config import load
+from exporter.core.causes import Classifier
+from exporter.core.records import ABNORMAL, NORMAL
+from exporter.poller import Poller
+from exporter.program import VERSION, exposition, now_ms, revision
+from exporter.publisher import Publisher
+from exporter.teller import Teller
+from exporter.wiring import Shard, lanes
+
+# How long the loop sleeps when nothing is due; a poll takes seconds, so this costs nothing.
+_NAP_SECONDS = 0.02
+
+
+def run(config_file: str, storage_path: str, shard: Shard, log: FilteringBoundLogger) -> int:
+    """Read every project once and write the exposition to stdout. Returns 1 if any project failed."""
+    config = load(config_file, os.environ)
+    names = [project.name for project in config.projects]
+    telemetry = Telemetry(names, [], version=VERSION, revision=revision())
+    publisher = Publisher(exposition(config))
+    store = Store.open(storage_path)
+    poller = Poller(store, publisher, telemetry, Teller(log), clock=now_ms, ticks=monotonic_ms)
+    poller.adopt(lanes(config, shard, telemetry, now_ms))
+    while True:
+        poller.step()
+        if poller.idle and poller.caught_up():
+            break
+        time.sleep(_NAP_SECONDS)
+    poller.close()
+    store.close()
+    snapshot = publisher.snapshot
+    pieces = snapshot.page.body(openmetrics=False, gzip=False, tail=telemetry.render(openmetrics=False))
+    sys.stdout.write(b"".join(pieces).decode())
+    return 0 if all(project.up for project in snapshot.projects) else 1
+
+
+def meaning(classifier: Classifier, text: str) -> str:
+    """What an event text is, in four lines."""
+    finding = classifier.classify(NORMAL, text)
+    if not finding.mark and not finding.reason:
+        # Not a step that is known, so it is told as the failure that it would be.
+        finding = classifier.classify(ABNORMAL, text)
+    rows = (("phase", finding.phase), ("reason", finding.reason), ("remedy", finding.remedy))
+    return "\n".join((text, *(f"  {name}: {value or '-'}" for name, value in rows)))

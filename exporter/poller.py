@@ -1,0 +1,291 @@
+"""The shell around the core: what is due is read, applied, committed, and only then published.
+
+One writer thread runs `run`. Every other thread hands it messages and reads the last `Snapshot`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from queue import Empty, SimpleQueue
+
+from exporter.adapters.exposition import Page
+from exporter.adapters.store import Store
+from exporter.adapters.store_faults import StoreError
+from exporter.adapters.telemetry import Telemetry
+from exporter.books import Books
+from exporter.core.account import Outcome
+from exporter.core.records import ServiceList
+from exporter.core.source import Refused, RemoteError, Stopping, Torn
+from exporter.course import Course, Lane
+from exporter.fetching import Job, Reading, list_services, read_service
+from exporter.publisher import Key, Publisher
+from exporter.teller import Teller
+
+# While a credential is refused no request goes out before its time; asking this often only notices
+# at once when its file was mended.
+_REFUSED_AGAIN_MS = 1000
+
+# The loop wakes at least this often, so that `/-/healthy` can tell a slow loop from a dead one.
+_LONGEST_NAP_MS = 1000
+
+# A disk that is full stays so for a while; what could not be kept is read again then.
+_STORE_AGAIN_MS = 10_000
+
+
+class Poller:
+    """See the module.
+
+    Args:
+        store: opened; this thread owns it from now on.
+        publisher: where readers look.
+        telemetry: the exporter's own metrics.
+        teller: the log.
+        clock: ms since the epoch; may step.
+        ticks: ms of a clock that never steps back.
+
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        telemetry: Telemetry,
+        teller: Teller,
+        clock: Callable[[], int],
+        ticks: Callable[[], int],
+    ) -> None:
+        self._books, self._publisher, self._telemetry, self._teller = (
+            Books(store),
+            publisher,
+            telemetry,
+            teller,
+        )
+        self._clock, self._ticks = clock, ticks
+        self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._courses: dict[str, Course] = {}
+        self._outcomes: list[tuple[Course, str, Outcome]] = []
+        self._stopping = False
+        self._paused_until = ticks()
+        self.ticked_at = ticks()
+
+    # --- from other threads ------------------------------------------------------------------------
+
+    def tell(self, message: Callable[[], None]) -> None:
+        """Have the writer thread run `message`."""
+        self._inbox.put(message)
+
+    def scraped(self, page: Page) -> None:
+        """A scrape has taken the whole of `page`."""
+        self.tell(partial(self._scraped, page))
+
+    def stop(self) -> None:
+        """End `run` after the commit under way."""
+        self.tell(self._stop)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no message waits."""
+        return self._inbox.empty()
+
+    # --- the loop ----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until `stop`; whatever it raises is a bug of ours or a store that cannot be used."""
+        while not self._stopping:
+            due = self.step()
+            nap = _LONGEST_NAP_MS if due is None else min(max(due - self._ticks(), 0), _LONGEST_NAP_MS)
+            try:
+                message = self._inbox.get(timeout=nap / 1000)
+            except Empty:
+                continue
+            message()
+        self.close()
+
+    def close(self) -> None:
+        """Let the lanes go; what is under way is not waited for."""
+        for course in self._courses.values():
+            course.lane.stop()
+            course.lane.fetchers.stop()
+
+    def caught_up(self) -> bool:
+        """Whether every project was listed, or failed to be, and nothing that was due is unread."""
+        tick = self._ticks()
+        return all(course.caught_up(tick) for course in self._courses.values())
+
+    def step(self) -> int | None:
+        """Handle every message, make it durable, show it, and start what is due.
+
+        Returns when (ticks) something will be due next; None if only a message can tell.
+        """
+        self.ticked_at = self._ticks()
+        while True:
+            try:
+                message = self._inbox.get_nowait()
+            except Empty:
+                break
+            message()
+        self._release(self._publisher.overdue(self._clock()))
+        self._commit()
+        tick = self._ticks()
+        if self._stopping or tick < self._paused_until:
+            return None if self._stopping else self._paused_until
+        for course in self._courses.values():
+            self._dispatch(course, tick)
+        return min((due for c in self._courses.values() if (due := c.next_due()) is not None), default=None)
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def adopt(self, lanes: Sequence[Lane]) -> None:
+        """Work on these projects and no others; what is known of those that stay is kept."""
+        self._commit()
+        kept = {}
+        gone: set[Key] = set()
+        self.close()
+        for name, course in self._courses.items():
+            gone |= {(name, service_id) for service_id in (*course.project.services, "")}
+        for lane in lanes:
+            before = self._courses.get(lane.settings.name)
+            course = Course(lane, self._books.open(lane.settings))
+            if before is not None and before.key == course.key:
+                course.listed_at, course.project.up = before.listed_at, before.project.up
+            kept[lane.settings.name] = course
+            self._telemetry.poll_interval(lane.settings.name, lane.settings.pace.interval / 1000)
+        self._courses = kept
+        self._publisher.publish(
+            kept, gone | {(n, sid) for n, c in kept.items() for sid in (*c.project.services, "")}
+        )
+
+    # --- what is due -------------------------------------------------------------------------------
+
+    def _dispatch(self, course: Course, tick: int) -> None:
+        project, lane = course.project, course.lane
+        if course.list_due is not None and course.list_due <= tick:
+            course.list_due, course.list_begun = None, tick
+            lane.fetchers.submit(partial(self._list, course, tick))
+        while course.may_read and course.busy < project.settings.concurrency:
+            job = project.next_job(tick)
+            if job is None:
+                break
+            lane.fetchers.submit(partial(self._read, course, job))
+
+    def _list(self, course: Course, begun: int) -> None:
+        result = list_services(course.lane.source)
+        self.tell(partial(self._listed, course, begun, result))
+
+    def _read(self, course: Course, job: Job) -> None:
+        self.tell(partial(self._was_read, course, read_service(course.lane.source, job)))
+
+    # --- what came of it ---------------------------------------------------------------------------
+
+    def _is_current(self, course: Course) -> bool:
+        return self._courses.get(course.project.settings.name) is course
+
+    def _listed(self, course: Course, begun: int, result: ServiceList | RemoteError) -> None:
+        if not self._is_current(course) or isinstance(result, Stopping):
+            return
+        name, project, tick = course.key[0], course.project, self._ticks()
+        again = _REFUSED_AGAIN_MS if isinstance(result, Refused) else project.settings.pace.interval
+        course.list_due = max(begun + again, tick)
+        course.refused = isinstance(result, Refused)
+        if isinstance(result, RemoteError):
+            self._teller.list_failed(name, result, before=course.error)
+            course.error, project.up = str(result), False
+            self._count_torn(name, result)
+        else:
+            for _ in range(result.malformed):
+                self._telemetry.unknown(name, "services")
+            outcomes = project.listed(result, self._clock(), tick)
+            self._outcomes += [(course, service_id, outcome) for service_id, outcome in outcomes]
+            self._teller.listed(name, result, before=course.error)
+            project.up = result.complete
+            course.error = "" if result.complete else "The list was torn; what was read of it is shown."
+            if result.complete:
+                course.listed_at = self._clock()
+                self._telemetry.listed(name, course.listed_at / 1000)
+            else:
+                self._telemetry.torn(name)
+            for seconds in course.begin_cycle(begun, tick):
+                self._telemetry.poll_duration(name, seconds)
+        course.touched = True
+
+    def _was_read(self, course: Course, reading: Reading) -> None:
+        if not self._is_current(course):
+            return
+        name, service_id = course.key[0], reading.job.service_id
+        if isinstance(reading.error, Stopping):
+            return
+        before = course.project.services.get(service_id)
+        outcome = course.project.read(reading, self._clock(), self._ticks())
+        if isinstance(reading.error, Refused):
+            # One request finds out when the credential is taken again; it is the list.
+            course.refused = True
+            if course.list_due is not None:
+                course.list_due = self._ticks()
+        for part in (reading.updates, reading.events):
+            if isinstance(part, RemoteError):
+                self._count_torn(name, part)
+        self._teller.was_read(name, reading, before)
+        if outcome is not None:
+            self._outcomes.append((course, service_id, outcome))
+        for seconds in course.end_read(service_id, self._ticks()):
+            self._telemetry.poll_duration(name, seconds)
+
+    def _count_torn(self, name: str, error: RemoteError) -> None:
+        if isinstance(error, Torn):
+            self._telemetry.torn(name)
+
+    # --- held counters -----------------------------------------------------------------------------
+
+    def _scraped(self, page: Page) -> None:
+        self._release(self._publisher.taken_by(page))
+
+    def _release(self, taken: Mapping[Key, Iterable[str]]) -> None:
+        for name, course in self._courses.items():
+            services = {sid: names for (project, sid), names in taken.items() if project == name and sid}
+            course.project.release(services, taken.get((name, ""), ()), self._clock())
+
+    # --- commit, then publish ----------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        shown: set[Key] = set()
+        for name, course in self._courses.items():
+            staged, fleet = course.project.staged()
+            shown |= {(name, service_id) for service_id in staged}
+            if staged or fleet is not None or course.touched:
+                shown.add((name, ""))
+        changes = self._books.changes(self._courses.values())
+        try:
+            if changes:
+                self._telemetry.commit(self._timed(partial(self._books.write, changes)))
+                self._telemetry.store_size(self._books.size())
+        except StoreError as error:
+            self._teller.not_stored(error)
+            self._outcomes.clear()
+            self._paused_until = self._ticks() + _STORE_AGAIN_MS
+            for course in self._courses.values():
+                course.project.discard(self._ticks())
+            return
+        for course in self._courses.values():
+            course.project.settle()
+            course.touched = False
+            self._telemetry.rate(course.key[0], course.lane.rate())
+        self._tell_outcomes()
+        if shown:
+            self._publisher.publish(self._courses, shown)
+
+    def _timed(self, work: Callable[[], None]) -> float:
+        begun = self._ticks()
+        work()
+        return (self._ticks() - begun) / 1000
+
+    def _tell_outcomes(self) -> None:
+        for course, service_id, outcome in self._outcomes:
+            name = course.key[0]
+            for anomaly in outcome.anomalies:
+                self._telemetry.anomaly(name, anomaly.kind)
+            for field, _ in outcome.unknown:
+                self._telemetry.unknown(name, field)
+            for _ in range(outcome.unclassified):
+                self._telemetry.unclassified(name)
+            self._teller.counted(name, service_id, outcome)
+        self._outcomes.clear()

@@ -1,0 +1,298 @@
+"""One project while the program runs: its services, their turns, and what each answer makes of them.
+
+Owned by the writer thread. Answers stage changes; `settle` makes them the truth once they are durable,
+`discard` forgets them when they could not be made so.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from exporter.core import account as accounts
+from exporter.core import fleet as fleets
+from exporter.core import schedule
+from exporter.core.account import Account, Outcome
+from exporter.core.causes import Classifier
+from exporter.core.counters import release
+from exporter.core.events import apply_events
+from exporter.core.fleet import Fleet
+from exporter.core.records import EventWindow, ServiceList, ServiceRow, UpdateWindow
+from exporter.core.schedule import Pace, Turn, Watch
+from exporter.core.source import Gone
+from exporter.core.updates import Policy, apply_updates
+from exporter.fetching import Job, Reading
+
+
+class Settings(NamedTuple):
+    """What the configuration says of a project, as far as the reading of it goes."""
+
+    name: str
+    project_id: str
+    endpoint: str
+    selection: str  # a change of it is another first start
+    wants: Callable[[ServiceRow], bool]
+    pace: Pace
+    policy: Policy
+    classifier: Classifier
+    concurrency: int
+
+
+class Project:
+    """The services of one project; times of the schedule are ticks (ms), all others ms since the epoch."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stored: Mapping[str, Account],
+        fleet: Fleet | None,
+        recall: Callable[[str], Account | None],
+    ) -> None:
+        self.settings = settings
+        self.services = dict(stored)
+        self.fleet = fleet if fleet is not None else fleets.opened(settings.selection)
+        if self.fleet.selection != settings.selection:
+            self.fleet = msgspec.structs.replace(self.fleet, selection=settings.selection, started=False)
+        self.up: bool | None = None
+        self._recall = recall
+        self._staged: dict[str, Account | None] = {}
+        self._staged_fleet: Fleet | None = None
+        self._watches: dict[str, Watch] = {service_id: Watch() for service_id in stored}
+        self._turns: dict[str, Turn] = {}  # not due yet
+        self._by_due: list[tuple[int, str]] = []
+        self._urgency: dict[str, int] = {}  # due, and waiting for a fetcher
+        self._ready: list[tuple[int, str]] = []
+        self._absences: dict[str, int] = {}
+        self._reading: dict[str, bool] = {}  # by service_id: whether its last read had failed
+        for service_id in stored:
+            self._plan(service_id, 0)
+
+    # --- what is due -------------------------------------------------------------------------------
+
+    def next_due(self) -> int | None:
+        """When (ticks) a service will be due that is not due yet."""
+        return self._by_due[0][0] if self._by_due else None
+
+    @property
+    def reading(self) -> int:
+        """Jobs under way."""
+        return len(self._reading)
+
+    def overdue(self, now: int) -> frozenset[str]:
+        """The services that are due and not read yet, and those being read."""
+        self._collect(now)
+        return frozenset(self._urgency.keys() | self._reading.keys())
+
+    def next_job(self, now: int) -> Job | None:
+        """The most urgent job, or None; `now` in ticks.
+
+        Half of the fetchers at most work on services whose last read failed, so that a broken service
+        that lets every request run into its timeout delays no other.
+        """
+        self._collect(now)
+        passed_over = []
+        job = None
+        while self._ready and job is None:
+            urgency, service_id = heapq.heappop(self._ready)
+            if self._urgency.get(service_id) != urgency:
+                continue  # an older entry of one that became more urgent, or is gone
+            if self._watches[service_id].failures and self._failing_reads() >= max(
+                self.settings.concurrency // 2, 1
+            ):
+                passed_over.append((urgency, service_id))
+                continue
+            job = self._job(service_id, now)
+        for entry in passed_over:
+            heapq.heappush(self._ready, entry)
+        return job
+
+    def _collect(self, now: int) -> None:
+        while self._by_due and self._by_due[0][0] <= now:
+            due, service_id = heapq.heappop(self._by_due)
+            turn = self._turns.get(service_id)
+            if turn is not None and turn.due == due:
+                del self._turns[service_id]
+                self._await(service_id, turn.urgency)
+
+    def _await(self, service_id: str, urgency: int) -> None:
+        if urgency < self._urgency.get(service_id, urgency + 1):
+            self._urgency[service_id] = urgency
+            heapq.heappush(self._ready, (urgency, service_id))
+
+    def _failing_reads(self) -> int:
+        return sum(self._reading.values())
+
+    def _job(self, service_id: str, now: int) -> Job:
+        account, watch = self.services[service_id], self._watches[service_id]
+        del self._urgency[service_id]
+        self._reading[service_id] = watch.failures > 0
+        return Job(
+            service_id,
+            begun=now,
+            instant=schedule.instant(account, watch, self.settings.pace, now),
+            logged=account.newest is not None,
+            after=account.events.final_until,
+            detail=schedule.wants_detail(account, watch),
+        )
+
+    def _plan(self, service_id: str, now: int) -> None:
+        account = self._current(service_id)
+        if account is None or service_id in self._reading:
+            return
+        turn = schedule.next_poll(account, self._watches[service_id], self.settings.pace, now)
+        if service_id in self._urgency:
+            if turn.due <= now:
+                self._await(service_id, turn.urgency)
+        elif self._turns.get(service_id) != turn:
+            self._turns[service_id] = turn
+            heapq.heappush(self._by_due, (turn.due, service_id))
+
+    # --- what an answer makes of it ----------------------------------------------------------------
+
+    def _current(self, service_id: str) -> Account | None:
+        return self._staged[service_id] if service_id in self._staged else self.services.get(service_id)
+
+    def _stage(self, service_id: str, account: Account | None) -> None:
+        self._staged[service_id] = account
+
+    def listed(self, services: ServiceList, now: int, tick: int) -> list[tuple[str, Outcome]]:
+        """Take over a list: new services, changed ones, and those that are gone."""
+        fleet = self._staged_fleet or self.fleet
+        outcomes = []
+        for row in services.rows:
+            self._absences.pop(row.service_id, None)
+            if not self.settings.wants(row):
+                if row.service_id in self.services:
+                    self._stage(row.service_id, None)
+                continue
+            outcomes.append((row.service_id, self._listed_row(row, now, tick, history=not fleet.started)))
+        if services.complete:
+            if not fleet.started:
+                self._staged_fleet = msgspec.structs.replace(fleet, started=True)
+            # A row that could not be read may be any of the missing ones.
+            if not services.malformed:
+                self._count_absences({row.service_id for row in services.rows})
+        return outcomes
+
+    def _listed_row(self, row: ServiceRow, now: int, tick: int, *, history: bool) -> Outcome:
+        before = self._current(row.service_id)
+        if before is None:
+            before = self._recall(row.service_id)
+            outcome = (
+                accounts.with_row(before, row, now) if before else accounts.opened(row, now, history=history)
+            )
+            self._watches[row.service_id] = Watch()
+            self._stage(row.service_id, outcome.account)
+            self._plan(row.service_id, tick)
+            return outcome
+        outcome = accounts.with_row(before, row, now)
+        if outcome.account is not before:
+            self._stage(row.service_id, outcome.account)
+        if accounts.without_call_totals(row) != accounts.without_call_totals(before.row):
+            watch = self._watches[row.service_id]
+            self._watches[row.service_id] = msgspec.structs.replace(watch, changed_at=tick)
+            self._plan(row.service_id, tick)
+        return outcome
+
+    def _count_absences(self, present: set[str]) -> None:
+        for service_id in self.services.keys() - present:
+            self._absences[service_id] = self._absences.get(service_id, 0) + 1
+            if self._absences[service_id] >= 2:  # one list may be wrong, two in a row are not
+                self._stage(service_id, None)
+
+    def read(self, reading: Reading, now: int, tick: int) -> Outcome | None:
+        """Take over what came of a job; None for a service that is gone."""
+        service_id = reading.job.service_id
+        self._reading.pop(service_id, None)
+        account = self._current(service_id)
+        if account is None:
+            return None
+        if isinstance(reading.updates, Gone) or isinstance(reading.events, Gone):
+            self._stage(service_id, None)
+            return None
+        outcome = self._apply(account, reading)
+        account = msgspec.structs.replace(outcome.account, up=reading.error is None)
+        if reading.error is None:
+            account = msgspec.structs.replace(account, read_at=now)
+        outcome = msgspec.structs.replace(outcome, account=account)
+        self._stage(service_id, account)
+        self._observe(outcome, now)
+        self._watch(reading, account)
+        self._plan(service_id, tick)
+        return outcome
+
+    def _apply(self, account: Account, reading: Reading) -> Outcome:
+        policy, classifier = self.settings.policy, self.settings.classifier
+        steps = []
+        # Updates first: what settled then ends the phase of its own deployment, not of one that events begin.
+        if isinstance(reading.updates, UpdateWindow):
+            steps.append(apply_updates(account, reading.updates, policy))
+            account = steps[-1].account
+        if isinstance(reading.events, EventWindow):
+            steps.append(apply_events(account, reading.events, policy, classifier))
+            account = steps[-1].account
+        if isinstance(reading.detail, ServiceRow):
+            account = accounts.with_error(account, reading.detail.error_msg, classifier)
+        return accounts.joined(account, steps)
+
+    def _observe(self, outcome: Outcome, now: int) -> None:
+        if outcome.observations:
+            self._staged_fleet = fleets.observe(self._staged_fleet or self.fleet, outcome.observations, now)
+
+    def _watch(self, reading: Reading, account: Account) -> None:
+        job = reading.job
+        watch = self._watches[job.service_id]
+        asked = reading.detail is not None and account.settled is not None
+        self._watches[job.service_id] = msgspec.structs.replace(
+            watch,
+            tried_at=job.begun,
+            full_at=job.begun if reading.whole else watch.full_at,
+            failures=0 if reading.error is None else watch.failures + 1,
+            asked_why=account.settled.update_time if asked and account.settled else watch.asked_why,
+        )
+
+    def release(
+        self, scraped: Mapping[str, Iterable[str]], scraped_of_fleet: Iterable[str], now: int
+    ) -> None:
+        """Let held counters go: those named, by service_id and of the project, and those held long enough."""
+        for service_id, names in scraped.items():
+            account = self._current(service_id)
+            if account is None:
+                continue
+            counters = release(account.counters, now, names)
+            if counters is not account.counters:
+                self._stage(service_id, msgspec.structs.replace(account, counters=counters))
+        fleet = self._staged_fleet or self.fleet
+        counters = release(fleet.counters, now, scraped_of_fleet)
+        if counters is not fleet.counters:
+            self._staged_fleet = msgspec.structs.replace(fleet, counters=counters)
+
+    # --- becoming true -----------------------------------------------------------------------------
+
+    def staged(self) -> tuple[Mapping[str, Account | None], Fleet | None]:
+        """What is not durable yet: accounts by service_id (None: gone), and the project's own state."""
+        return self._staged, self._staged_fleet
+
+    def settle(self) -> None:
+        """Everything staged is durable now."""
+        for service_id, account in self._staged.items():
+            if account is not None:
+                self.services[service_id] = account
+                continue
+            self.services.pop(service_id, None)
+            for memory in (self._watches, self._turns, self._urgency, self._absences, self._reading):
+                memory.pop(service_id, None)
+        self.fleet = self._staged_fleet or self.fleet
+        self._staged, self._staged_fleet = {}, None
+
+    def discard(self, tick: int) -> None:
+        """Nothing staged could be made durable; what was read must be read again."""
+        for service_id in self._staged:
+            if service_id in self.services:
+                self._watches[service_id] = Watch()
+                self._plan(service_id, tick)
+            else:
+                for memory in (self._watches, self._turns, self._urgency):
+                    memory.pop(service_id, None)
+        self._staged, self._staged_fleet = {}, None

@@ -1,0 +1,83 @@
+"""The log: one line for each thing that an operator would want to find at night."""
+
+from structlog.typing import FilteringBoundLogger
+
+from exporter.adapters.store_faults import StoreError
+from exporter.core.account import Account, Outcome
+from exporter.core.records import ABNORMAL, FAIL, ServiceList
+from exporter.core.scrub import scrub
+from exporter.core.source import Gone, RemoteError
+from exporter.fetching import Reading
+
+# An event's text is what the shipped log is searched for; this holds the longest known one twice over.
+_LONGEST_TEXT = 1000
+
+
+class Teller:
+    """Writes what happened to projects and services; a state that lasts is told once, when it begins."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+
+    def list_failed(self, project: str, error: RemoteError, before: str) -> None:
+        """The list failed; `before` is the error of the list before, "" for none."""
+        if str(error) != before:
+            self._log.error("cannot list services", project=project, error=str(error))
+
+    def listed(self, project: str, services: ServiceList, before: str) -> None:
+        """The list came."""
+        if services.malformed:
+            self._log.warning(
+                "rows of the list are malformed and left out", project=project, rows=services.malformed
+            )
+        if not services.complete:
+            self._log.warning("the list is torn; nothing is concluded from what it lacks", project=project)
+        elif before:
+            self._log.info("services are listed again", project=project, services=len(services.rows))
+        else:
+            self._log.debug("services listed", project=project, services=len(services.rows))
+
+    def was_read(self, project: str, reading: Reading, before: Account | None) -> None:
+        """A job is done; `before` is what was known of the service until then."""
+        about = {"project": project, "service_id": scrub(reading.job.service_id)}
+        error = reading.error
+        if isinstance(error, Gone):
+            self._log.info("service is deleted", **about)
+        elif error is not None:
+            level = self._log.debug if before is not None and before.up is False else self._log.warning
+            level("cannot read service", error=str(error), **about)
+        elif before is not None and before.up is False:
+            self._log.info("service is read again", **about)
+
+    def counted(self, project: str, service_id: str, outcome: Outcome) -> None:
+        """Something new was counted, and is durable."""
+        row = outcome.account.row
+        about = {
+            "project": project,
+            "service_id": scrub(service_id),
+            "service_name": scrub(row.service_name),
+        }
+        for update in outcome.updates:
+            level = self._log.warning if update.result == FAIL else self._log.info
+            models = ", ".join(scrub(f"{m.model_name} {m.model_version}") for m in update.models)
+            level(
+                "update settled", result=update.result, update_time=update.update_time, models=models, **about
+            )
+        for posted in outcome.events:
+            text = scrub(posted.event.event_info, _LONGEST_TEXT)
+            if posted.event.event_type == ABNORMAL or posted.reason:
+                self._log.warning(
+                    "abnormal event", text=text, reason=posted.reason, times=posted.times, **about
+                )
+            else:
+                self._log.debug("event", text=text, times=posted.times, **about)
+        for anomaly in outcome.anomalies:
+            self._log.warning(
+                "anomaly in a log of the cloud", kind=anomaly.kind, time=anomaly.key.time, **about
+            )
+        for field, value in outcome.unknown:
+            self._log.warning("unknown value", field=field, value=scrub(value), **about)
+
+    def not_stored(self, error: StoreError) -> None:
+        """Nothing could be made durable, so nothing new is shown."""
+        self._log.error("cannot store what was read; showing what was known before", error=str(error))

@@ -1,0 +1,191 @@
+"""From a configuration to the lanes that the poller works on."""
+
+from collections.abc import Callable, Hashable
+from functools import partial
+from hashlib import sha256
+
+from exporter.adapters.conversation import Credential
+from exporter.adapters.credentials import AccessKeyCredential, TokenFileCredential
+from exporter.adapters.gate import Gate
+from exporter.adapters.guard import Guard
+from exporter.adapters.iam import PasswordCredential
+from exporter.adapters.modelarts import ModelArts
+from exporter.adapters.telemetry import Telemetry
+from exporter.adapters.transport import Transport
+from exporter.config import Config, Project
+from exporter.core.causes import Classifier, Rule
+from exporter.core.records import ServiceRow
+from exporter.core.schedule import Pace
+from exporter.core.source import Source
+from exporter.core.updates import Policy
+from exporter.course import Lane
+from exporter.fetching import Threads
+from exporter.named import NamedServices
+from exporter.project import Settings
+
+
+class Shard:
+    """One of `total` exporters that share a fleet; each service belongs to exactly one of them."""
+
+    def __init__(self, index: int = 0, total: int = 1) -> None:
+        self.index, self.total = index, total
+
+    def has(self, service_id: str) -> bool:
+        """Whether the service is ours."""
+        digest = sha256(service_id.encode("utf-8", "replace")).digest()
+        return int.from_bytes(digest[:8]) % self.total == self.index
+
+
+def lanes(config: Config, shard: Shard, telemetry: Telemetry, clock: Callable[[], int]) -> list[Lane]:
+    """A lane for each project; its threads run from now on, until it is stopped.
+
+    Projects with the same credential share one guard: refusals are counted by the key, not by who used it.
+    """
+    guards: dict[Hashable, Guard] = {}
+    classifier = Classifier([Rule(c.reason, c.pattern.pattern, c.remedy) for c in config.causes])
+    return [
+        _lane(config, project, shard, classifier, guards, telemetry, clock) for project in config.projects
+    ]
+
+
+def _lane(
+    config: Config,
+    project: Project,
+    shard: Shard,
+    classifier: Classifier,
+    guards: dict[Hashable, Guard],
+    telemetry: Telemetry,
+    clock: Callable[[], int],
+) -> Lane:
+    gate = Gate(project.rate_limit)
+    counted = _Telemetry(telemetry, project.name)
+    transport = Transport(
+        project.timeout / 1000,
+        _path(project.tls.ca_file),
+        insecure_skip_verify=project.tls.insecure_skip_verify,
+        proxy_url=project.proxy_url,
+    )
+    source: Source = ModelArts(
+        project.endpoint,
+        project.project_id,
+        project.workspaces,
+        _credential(project, guards, transport, counted, clock),
+        gate=_CountedGate(gate, telemetry, project.name),
+        telemetry=counted,
+        clock=clock,
+        timeout_seconds=project.timeout / 1000,
+        ca_file=_path(project.tls.ca_file),
+        insecure_skip_verify=project.tls.insecure_skip_verify,
+        proxy_url=project.proxy_url,
+    )
+    if not project.discovery:
+        source = NamedServices(source, project.services.ids)
+    return Lane(
+        Settings(
+            name=project.name,
+            project_id=project.project_id,
+            endpoint=project.endpoint,
+            selection=_selection(project, shard),
+            wants=partial(_wants, project, shard),
+            pace=Pace(config.poll.interval, config.poll.active_interval, config.poll.sweep_interval),
+            policy=Policy(
+                lateness=config.poll.lateness,
+                # Between two sweeps nobody looked; a guess no worse than that is worth a duration.
+                longest_guess=config.poll.sweep_interval,
+                count_history=config.history == "count",
+            ),
+            classifier=classifier,
+            concurrency=project.concurrency,
+        ),
+        source,
+        Threads(f"fetch-{project.name}", project.concurrency),
+        gate.stop,
+        gate.rate,
+    )
+
+
+def _wants(project: Project, shard: Shard, row: ServiceRow) -> bool:
+    return shard.has(row.service_id) and project.services.wants(
+        row.service_id, row.service_name, row.infer_type
+    )
+
+
+def _selection(project: Project, shard: Shard) -> str:
+    """A fingerprint of which services are asked for."""
+    services = project.services
+    asked = (
+        sorted(project.workspaces),
+        project.discovery,
+        sorted(services.ids),
+        sorted(pattern.pattern for pattern in services.include_names),
+        sorted(pattern.pattern for pattern in services.exclude_names),
+        sorted(services.infer_types),
+        shard.index,
+        shard.total,
+    )
+    return sha256(repr(asked).encode()).hexdigest()
+
+
+def _credential(
+    project: Project,
+    guards: dict[Hashable, Guard],
+    transport: Transport,
+    telemetry: "_Telemetry",
+    clock: Callable[[], int],
+) -> Credential:
+    auth = project.auth
+    if auth.password is not None:
+        user = auth.password
+        return PasswordCredential(
+            user.iam_endpoint,
+            user.domain,
+            user.username,
+            user.read_password,
+            project.project_id,
+            guard=guards.setdefault((user.iam_endpoint, user.domain, user.username), Guard()),
+            transport=transport,
+            telemetry=telemetry,
+            clock=clock,
+        )
+    if auth.aksk is not None:
+        key = auth.aksk
+        temporary = key.security_token is not None or key.security_token_file is not None
+        return AccessKeyCredential(
+            key.access_key,
+            key.read_secret_key,
+            (lambda: key.read_security_token() or "") if temporary else None,
+            project.project_id,
+            guard=guards.setdefault(("aksk", key.access_key), Guard()),
+            clock=clock,
+        )
+    assert auth.token_file is not None, "validation left exactly one of the three"
+    return TokenFileCredential(
+        auth.token_file.read, guard=guards.setdefault(("token", str(auth.token_file.path)), Guard())
+    )
+
+
+def _path(path: object | None) -> str | None:
+    return None if path is None else str(path)
+
+
+class _Telemetry:
+    """The exporter's metrics as one project's client sees them."""
+
+    def __init__(self, telemetry: Telemetry, project: str) -> None:
+        self.request = partial(telemetry.request, project)
+        self.clock_skew = partial(telemetry.clock_skew, project)
+        self.token_expiry = partial(telemetry.token_expiry, project)
+
+
+class _CountedGate:
+    """A gate that counts the 429s it is told of."""
+
+    def __init__(self, gate: Gate, telemetry: Telemetry, project: str) -> None:
+        self._gate = gate
+        self._throttled = partial(telemetry.throttled, project)
+        self.enter = gate.enter
+
+    def throttled(self, wait_seconds: float | None, allowed_per_second: float | None) -> None:
+        """The cloud answered 429."""
+        self._throttled()
+        self._gate.throttled(wait_seconds, allowed_per_second)

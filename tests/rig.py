@@ -1,0 +1,111 @@
+"""A whole poller on a fake cloud, stepped by hand, its page read as Prometheus reads it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import CapturingLogger
+from structlog import wrap_logger
+
+from exporter.adapters.exposition import Exposition
+from exporter.adapters.store import Store
+from exporter.adapters.telemetry import Telemetry
+from exporter.core.causes import Classifier
+from exporter.core.families import PROJECT_FAMILIES, Options, service_families
+from exporter.core.records import ServiceRow
+from exporter.core.schedule import Pace
+from exporter.core.updates import Policy
+from exporter.course import Lane
+from exporter.poller import Poller
+from exporter.project import Settings
+from exporter.publisher import Publisher
+from exporter.teller import Teller
+from tests.fakes import Clock, Cloud, Inline
+
+SECOND = 1000
+MINUTE = 60 * SECOND
+PACE = Pace(interval=30 * SECOND, active_interval=10 * SECOND, sweep_interval=5 * MINUTE)
+POLICY = Policy(lateness=10 * MINUTE, longest_guess=5 * MINUTE)
+
+
+def settings(name: str = "prod", **changes: Any) -> Settings:
+    def wants(row: ServiceRow) -> bool:
+        return not row.service_name.startswith("unwanted")
+
+    found = Settings(
+        name=name,
+        project_id="0" * 32,
+        endpoint="https://modelarts.example",
+        selection="all",
+        wants=wants,
+        pace=PACE,
+        policy=POLICY,
+        classifier=Classifier(),
+        concurrency=4,
+    )
+    return found._replace(**changes)
+
+
+class Rig:
+    """One exporter's life; another on the same store is what a restart makes."""
+
+    def __init__(self, cloud: Cloud, clock: Clock, store: Store | None = None, **changes: Any) -> None:
+        self.cloud, self.clock = cloud, clock
+        self.store = store if store is not None else Store.open("")
+        self.telemetry = Telemetry(["prod"], [], version="0", revision="0")
+        self.log = CapturingLogger()
+        self.publisher = Publisher(Exposition(service_families(Options()), PROJECT_FAMILIES))
+        self.poller = Poller(
+            self.store, self.publisher, self.telemetry, Teller(wrap_logger(self.log)), clock, clock
+        )
+        self.lane = Lane(settings(**changes), cloud, Inline(), lambda: None, lambda: 5.0)
+        self.poller.adopt([self.lane])
+
+    def settle(self) -> None:
+        """Step until nothing is due at this moment."""
+        for _ in range(1000):
+            due = self.poller.step()
+            if self.poller.idle and (due is None or due > self.clock()):
+                return
+        raise AssertionError("The poller never comes to rest.")
+
+    def pass_time(self, milliseconds: int, step: int = SECOND) -> None:
+        """Let time pass, and do what is due as it falls due."""
+        end = self.clock() + milliseconds
+        while self.clock() < end:
+            self.clock.forward(min(step, end - self.clock()))
+            self.settle()
+
+    def text(self) -> str:
+        body = self.publisher.snapshot.page.body(openmetrics=False, gzip=False, tail=b"")
+        return b"".join(body).decode()
+
+    def scrape(self) -> dict[str, float]:
+        """The page's samples by name and labels (project, id and name left out); and the poller is told."""
+        page = self.publisher.snapshot.page
+        found = self.samples()
+        self.poller.scraped(page)
+        self.settle()
+        return found
+
+    def samples(self) -> dict[str, float]:
+        """The page's samples, looked at without scraping."""
+        found = {}
+        for family in text_string_to_metric_families(self.text()):
+            for sample in family.samples:
+                found[sample.name + _labels(sample.labels)] = sample.value
+        return found
+
+    def own(self, name: str, **labels: str) -> float | None:
+        """A metric of the exporter itself."""
+        for family in text_string_to_metric_families(self.telemetry.render(openmetrics=False).decode()):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    return sample.value
+        return None
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    left = {k: v for k, v in labels.items() if k not in ("project", "service_name")}
+    inner = ",".join(f"{k}={v}" for k, v in left.items())
+    return "{" + inner + "}"

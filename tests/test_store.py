@@ -1,0 +1,647 @@
+"""The store through its public door: what is kept, what is refused, and what each failure says."""
+
+import errno
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from exporter.adapters import store_schema
+from exporter.adapters.store import ProjectChange, ServiceChange, Store, StoreError
+
+PROD = ("prod", "0" * 32)
+TEST = ("test", "1" * 32)
+DB = "modelarts-exporter.db"
+WAL = f"{DB}-wal"
+LOCK = "modelarts-exporter.lock"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def service(service_id: str, blob: bytes = b"account", *, present: bool = True) -> ServiceChange:
+    return ServiceChange(PROD, service_id, blob, present)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    with closing(Store.open(str(directory))) as store:
+        return dict(store.services(PROD, present=None))
+
+
+def fill(directory: Path, services: int = 3) -> None:
+    with closing(Store.open(str(directory))) as store:
+        changes = [service(f"s{n}", bytes([65 + n]) * 1500) for n in range(services)]
+        store.commit([ProjectChange(PROD, b"project"), *changes])
+
+
+def refusal(directory: Path) -> str:
+    with pytest.raises(StoreError) as caught:
+        contents(directory)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    return sentence
+
+
+def python(code: str, directory: Path) -> subprocess.Popen[str]:
+    head = "import sys\nfrom exporter.adapters.store import *\nP = ('prod', '0' * 32)\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", head + code, str(directory)], stdout=subprocess.PIPE, text=True
+    )
+
+
+# What is kept
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_what_was_committed_is_read_back(directory: Path, reopened: bool) -> None:
+    store = Store.open(str(directory))
+    store.commit(
+        [ProjectChange(PROD, b"p"), service("a", b"1"), ServiceChange(TEST, "a", b"2", present=True)]
+    )
+    if reopened:
+        store.close()
+        store = Store.open(str(directory))
+    with closing(store):
+        assert store.projects() == {PROD: b"p"}
+        assert list(store.services(PROD)) == [("a", b"1")]
+        assert list(store.services(TEST)) == [("a", b"2")]
+        assert store.service(TEST, "a") == b"2"
+        assert store.service(TEST, "b") is None
+
+
+def test_two_projects_of_one_name_or_of_one_id_are_kept_apart() -> None:
+    projects = [("n", "1"), ("n", "2"), ("m", "1")]
+    with closing(Store.open("")) as store:
+        store.commit([ProjectChange(p, f"{p}".encode()) for p in projects])
+        store.commit([ServiceChange(p, "s", f"{p}".encode(), present=True) for p in projects])
+        assert store.projects() == {p: f"{p}".encode() for p in projects}
+        assert [store.service(p, "s") for p in projects] == [f"{p}".encode() for p in projects]
+
+
+def test_the_last_change_of_a_commit_wins() -> None:
+    with closing(Store.open("")) as store:
+        store.commit([service("a", b"1"), ProjectChange(PROD, b"1")])
+        store.commit([service("a", b"2"), service("a", b"3"), ProjectChange(PROD, b"3")])
+        assert (store.service(PROD, "a"), store.projects()) == (b"3", {PROD: b"3"})
+
+
+def test_an_absent_service_is_not_listed_but_keeps_its_account_until_it_comes_back() -> None:
+    with closing(Store.open("")) as store:
+        store.commit([service("a", b"1"), service("b", b"2")])
+        store.commit([service("a", b"1", present=False)])
+        assert list(store.services(PROD)) == [("b", b"2")]
+        assert list(store.services(PROD, present=False)) == [("a", b"1")]
+        assert list(store.services(PROD, present=None)) == [("a", b"1"), ("b", b"2")]
+        assert store.service(PROD, "a") == b"1"
+        store.commit([service("a", b"1")])
+        assert list(store.services(PROD)) == [("a", b"1"), ("b", b"2")]
+
+
+def test_more_services_than_one_read_takes_are_listed_once_each_even_while_they_change() -> None:
+    ids = [f"{n:04}" for n in range(600)]
+    with closing(Store.open("")) as store:
+        store.commit([service(i) for i in ids])
+        seen = []
+        for service_id, _ in store.services(PROD):
+            seen.append(service_id)
+            store.commit([service(service_id, b"a new account, longer than the old")])
+        assert seen == ids
+
+
+@pytest.mark.parametrize("count", [255, 256, 257, 512])
+def test_a_list_that_fills_its_last_read_exactly_ends(count: int) -> None:
+    with closing(Store.open("")) as store:
+        store.commit([service(f"{n:04}") for n in range(count)])
+        assert len(list(store.services(PROD))) == count
+
+
+def test_names_from_outside_are_data_and_never_file_names(directory: Path) -> None:
+    hostile = [
+        "../../x",
+        "/etc/passwd",
+        "a'); DROP TABLE service;--",
+        'q"',
+        "l\nl",
+        "n\0n",
+        "Ω-模型",
+        "%s",
+        " ",
+    ]
+    with closing(Store.open(str(directory))) as store:
+        store.commit([ServiceChange((name, name), name, name.encode(), present=True) for name in hostile])
+        store.commit([ProjectChange((name, name), name.encode()) for name in hostile])
+        assert store.projects() == {(name, name): name.encode() for name in hostile}
+        assert [list(store.services((n, n))) for n in hostile] == [[(n, n.encode())] for n in hostile]
+        assert sorted(p.name for p in directory.iterdir()) == [DB, WAL, LOCK]
+    assert sorted(p.name for p in directory.parent.rglob("*")) == ["data", DB, LOCK]
+
+
+def test_an_empty_blob_and_an_empty_commit_are_fine(directory: Path) -> None:
+    with closing(Store.open(str(directory))) as store:
+        store.commit([])
+        store.commit([service("a", b""), ProjectChange(PROD, b"")])
+    assert contents(directory) == {"a": b""}
+
+
+def test_an_empty_path_keeps_everything_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with closing(Store.open("")) as store, closing(Store.open("")) as other:
+        store.commit([service("a")])
+        assert store.size() == 0
+        assert list(other.services(PROD)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_directory_and_its_files_are_made_for_their_owner_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "not" / "yet" / "there"
+    with closing(Store.open(str(directory))) as store:
+        store.commit([service("a")])
+        assert directory.stat().st_mode & 0o777 == 0o700
+        assert {p.name: p.stat().st_mode & 0o777 for p in directory.iterdir()} == {
+            DB: 0o600,
+            WAL: 0o600,
+            LOCK: 0o600,
+        }
+
+
+def test_one_thread_opens_and_another_uses(directory: Path) -> None:
+    with closing(Store.open(str(directory))) as store:
+        writer = threading.Thread(target=lambda: store.commit([service("a", b"1")]))
+        writer.start()
+        writer.join()
+        assert store.service(PROD, "a") == b"1"
+
+
+def test_the_size_counts_the_file_and_its_log(directory: Path) -> None:
+    with closing(Store.open(str(directory))) as store:
+        store.commit([service("a", bytes(50_000))])
+        on_disk = (directory / DB).stat().st_size + (directory / WAL).stat().st_size
+        assert store.size() == on_disk > 50_000
+
+
+def test_closing_twice_does_nothing_and_use_after_it_is_a_mistake_that_shows(directory: Path) -> None:
+    store = Store.open(str(directory))
+    store.close()
+    store.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        store.commit([service("a")])
+    assert contents(directory) == {}
+
+
+# All or nothing, durable
+
+
+def test_a_change_that_cannot_be_written_takes_its_whole_commit_with_it(directory: Path) -> None:
+    unwritable = service("a", None)  # type: ignore[arg-type]  # a mistake of ours, for once
+    fill(directory)
+    before = contents(directory)
+    with closing(Store.open(str(directory))) as store:
+        with pytest.raises(TypeError):
+            store.commit([service("b"), unwritable])
+        with pytest.raises(UnicodeEncodeError):
+            store.commit([service("b"), service("\ud800")])
+        assert dict(store.services(PROD)) == before
+        store.commit([service("c", b"3")])
+    assert contents(directory) == before | {"c": b"3"}
+
+
+def test_a_full_disk_loses_nothing_and_a_later_commit_succeeds(directory: Path) -> None:
+    fill(directory)
+    before = contents(directory)
+    with closing(Store.open(str(directory))) as store:
+        (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+        for _ in range(2):
+            with pytest.raises(StoreError) as caught:
+                store.commit([service("s0", b"new"), service("big", bytes(100_000))])
+            assert str(caught.value) == (
+                f"{directory / DB} has no room left on its disk (database or disk is full):"
+                " free some space; nothing half-written was kept"
+            )
+            assert dict(store.services(PROD)) == before
+        store._connection.execute("PRAGMA max_page_count = 1000000")
+        store.commit([service("big", bytes(100_000))])
+    assert contents(directory) == before | {"big": bytes(100_000)}
+
+
+def test_a_write_that_the_system_refuses_loses_nothing_and_a_later_commit_succeeds(directory: Path) -> None:
+    child = python(
+        """
+import resource
+store = Store.open(sys.argv[1])
+store.commit([ServiceChange(P, 'a', b'1', True)])
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, hard))
+try:
+    store.commit([ServiceChange(P, 'a', b'2', True), ServiceChange(P, 'b', bytes(200_000), True)])
+except StoreError as error:
+    print(error)
+print(list(store.services(P)))
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+store.commit([ServiceChange(P, 'b', b'3', True)])
+store.close()
+""",
+        directory,
+    )
+    out, _ = child.communicate()
+    sentence, kept = out.splitlines()
+    assert sentence == (
+        f"{directory / DB} could not be read or written by the operating system (disk I/O error):"
+        " look for a quota, a size limit or a failing disk; nothing half-written was kept"
+    )
+    assert kept == "[('a', b'1')]"
+    assert contents(directory) == {"a": b"1", "b": b"3"}
+
+
+def test_a_log_left_behind_by_a_killed_process_is_taken_over(directory: Path) -> None:
+    child = python(
+        """
+import os, signal
+store = Store.open(sys.argv[1])
+store.commit([ServiceChange(P, 'a', b'1', True)])
+os.kill(os.getpid(), signal.SIGKILL)
+""",
+        directory,
+    )
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL
+    assert (directory / WAL).stat().st_size > 0
+    assert contents(directory) == {"a": b"1"}
+
+
+def test_a_torn_end_of_a_log_left_behind_is_ignored(directory: Path) -> None:
+    with closing(Store.open(str(directory))) as store:
+        store.commit([service("a", b"1")])
+        log = (directory / WAL).read_bytes()
+        store.commit([service("a", b"2"), service("b", b"2")])
+        torn = (directory / WAL).read_bytes()[:-1000]
+        file = (directory / DB).read_bytes()
+    assert len(torn) > len(log)
+    (directory / DB).write_bytes(file)
+    (directory / WAL).write_bytes(torn)
+    assert contents(directory) == {"a": b"1"}
+
+
+def test_every_commit_that_returned_survives_kill_9_whole(directory: Path) -> None:
+    # 60 KiB a commit: the log is folded into the file every seventy, so some kills hit that too.
+    code = """
+store = Store.open(sys.argv[1])
+number = int(store.projects().get(P, b'0'))
+while True:
+    number += 1
+    services = [ServiceChange(P, f's{n}', str(number).encode().zfill(20_000), True) for n in range(3)]
+    store.commit([*services, ProjectChange(P, str(number).encode())])
+    print(number, flush=True)
+"""
+    moments = random.Random(20)
+    printed = 0
+    for _ in range(12):
+        with python(code, directory) as child:
+            assert child.stdout is not None
+            for _ in range(moments.randrange(1, 200)):
+                printed = int(child.stdout.readline())
+            child.kill()
+            # What it still had printed; a last line without its end was not told to anyone.
+            for line in child.stdout.read().splitlines(keepends=True):
+                if line.endswith("\n"):
+                    printed = int(line)
+        with closing(Store.open(str(directory))) as store:
+            kept = int(store.projects()[PROD])
+            assert printed <= kept <= printed + 1
+            assert {blob for _, blob in store.services(PROD)} == {str(kept).encode().zfill(20_000)}
+
+
+def test_a_commit_waits_for_the_disk(directory: Path) -> None:
+    # No test can cut the power; what SQLite was told is all there is to see. 2 is FULL.
+    with closing(Store.open(str(directory))) as store:
+        assert store._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_the_log_does_not_grow_with_the_number_of_commits(directory: Path) -> None:
+    with closing(Store.open(str(directory))) as store:
+        for n in range(400):
+            store.commit([service("a", bytes([n % 256]) * 100_000)])  # 40 MB in all
+        assert store.size() < 10_000_000
+
+
+def test_the_log_of_one_huge_commit_is_cut_back_by_the_next_ones(directory: Path) -> None:
+    with closing(Store.open(str(directory))) as store:
+        store.commit([service(f"{n}", bytes(20_000)) for n in range(1000)])
+        assert (directory / WAL).stat().st_size > 20_000_000
+        for _ in range(2):
+            store.commit([service("0", b"")])
+        assert (directory / WAL).stat().st_size <= 8 * 1024 * 1024
+
+
+# One owner
+
+
+def test_a_second_store_on_the_directory_names_the_process_that_has_it(directory: Path) -> None:
+    with closing(Store.open(str(directory))) as store:
+        assert refusal(directory) == (
+            f"{directory} is in use by process {os.getpid()}:"
+            " end that one first, or give this one a directory of its own with --storage.path"
+        )
+        store.commit([service("a", b"1")])
+    assert contents(directory) == {"a": b"1"}
+
+
+def test_a_directory_held_by_another_process_is_free_once_that_is_killed(directory: Path) -> None:
+    with python("store = Store.open(sys.argv[1])\nprint('open', flush=True)\ninput()", directory) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "open\n"
+        assert f"is in use by process {child.pid}:" in refusal(directory)
+        child.kill()
+    assert contents(directory) == {}
+
+
+def test_an_owner_is_not_mistaken_for_an_earlier_one_with_a_longer_number(directory: Path) -> None:
+    fill(directory)
+    (directory / LOCK).write_text("99999999999\n")
+    with closing(Store.open(str(directory))):
+        assert f"is in use by process {os.getpid()}:" in refusal(directory)
+
+
+def test_a_refused_open_leaves_no_file_open(directory: Path) -> None:
+    with closing(Store.open(str(directory))):
+        before = sorted(Path("/proc/self/fd").iterdir())
+        refusal(directory)
+        assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_an_owner_that_could_not_write_its_number_still_keeps_others_out(directory: Path) -> None:
+    with closing(Store.open(str(directory))):
+        (directory / LOCK).write_text("")
+        assert f"{directory} is in use by another process:" in refusal(directory)
+
+
+def test_a_removed_lock_file_does_not_let_a_second_owner_in(directory: Path) -> None:
+    with closing(Store.open(str(directory))) as store:
+        store.commit([service("a", b"1")])
+        (directory / LOCK).unlink()
+        assert refusal(directory) == (
+            f"{directory / DB} is locked by another program (database is locked): close that program"
+        )
+    assert contents(directory) == {"a": b"1"}
+
+
+# Versions
+
+
+def test_an_old_file_is_led_forward_with_what_it_holds(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(directory)
+    before = contents(directory)
+    steps = (("ALTER TABLE project ADD COLUMN x",), ("CREATE TABLE y (z)", "INSERT INTO y VALUES (7)"))
+    monkeypatch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, *steps))
+    assert contents(directory) == before
+    assert contents(directory) == before  # each step is taken once
+    with closing(sqlite3.connect(directory / DB)) as file:
+        assert file.execute("SELECT number, program FROM migration").fetchall() == [
+            (n, version("modelarts-exporter")) for n in (1, 2, 3)
+        ]
+        assert file.execute("SELECT z FROM y").fetchall() == [(7,)]
+
+
+def test_a_step_that_fails_leaves_the_file_as_the_step_before_left_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(directory)
+    before = contents(directory)
+    with monkeypatch.context() as patch:
+        steps = (("CREATE TABLE x (z)",), ("CREATE TABLE y (z)", "INSERT INTO nowhere VALUES (1)"))
+        patch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, *steps))
+        assert "does not hold the tables that this program makes (no such table: nowhere)" in refusal(
+            directory
+        )
+        patch.setattr(store_schema, "MIGRATIONS", store_schema.MIGRATIONS[:-1])
+        assert contents(directory) == before
+    with closing(sqlite3.connect(directory / DB)) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (2,)
+        tables = {name for (name,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        assert tables == {"migration", "project", "service", "x"}
+
+
+def test_a_file_of_a_newer_version_is_refused_and_left_alone(directory: Path) -> None:
+    fill(directory)
+    with closing(sqlite3.connect(directory / DB)) as file:
+        file.execute("INSERT INTO migration VALUES (2, '9.8.7')")
+        file.execute("PRAGMA user_version = 2")
+        file.commit()
+    assert refusal(directory) == (
+        f"{directory / DB} was written by version 9.8.7 of this program, in format 2;"
+        f" version {version('modelarts-exporter')} knows formats up to 1:"
+        " run the newer version, or give this one a directory of its own with --storage.path"
+    )
+    with closing(sqlite3.connect(directory / DB)) as file:
+        file.execute("DROP TABLE migration")
+    assert "was written by version (unknown) of this program, in format 2" in refusal(directory)
+    with closing(sqlite3.connect(directory / DB)) as file:
+        assert file.execute("SELECT count(*) FROM service").fetchone() == (3,)
+
+
+# Damage
+
+
+WAY_OUT = (
+    "restore a backup, or move it away together with its -wal file and start again:"
+    " whatever the API no longer shows is then not counted"
+)
+
+
+def test_something_else_than_a_database_is_refused_and_left_alone(directory: Path) -> None:
+    directory.mkdir()
+    (directory / DB).write_bytes(b"once upon a time " * 1000)
+    assert refusal(directory) == (
+        f"{directory / DB} is not a database, or its head is damaged (file is not a database): {WAY_OUT}"
+    )
+    assert (directory / DB).read_bytes() == b"once upon a time " * 1000
+
+
+@pytest.mark.parametrize("keep", [100, 4096, 4096 * 3, 4096 * 4 + 17, -1, -4096])
+def test_a_file_that_was_cut_short_is_refused(directory: Path, keep: int) -> None:
+    fill(directory)
+    (directory / DB).write_bytes((directory / DB).read_bytes()[:keep])
+    sentence = refusal(directory)
+    assert sentence.startswith(f"{directory / DB} is ")
+    assert "damaged" in sentence
+    assert sentence.endswith(WAY_OUT)
+
+
+def test_a_page_of_zeros_is_refused(directory: Path) -> None:
+    fill(directory)
+    raw = (directory / DB).read_bytes()
+    (directory / DB).write_bytes(raw[:-4096] + bytes(4096))
+    assert refusal(directory).startswith(f"{directory / DB} is damaged (")
+
+
+def test_an_emptied_file_beside_its_log_is_not_taken_for_a_new_one(directory: Path) -> None:
+    with closing(Store.open(str(directory))) as store:
+        store.commit([service("a", b"1")])
+        log = (directory / WAL).read_bytes()
+    (directory / DB).write_bytes(b"")
+    (directory / WAL).write_bytes(log)
+    assert refusal(directory) == f"{directory / DB} is damaged (it is empty, but its log is not): {WAY_OUT}"
+    assert (directory / WAL).read_bytes() == log
+
+
+def test_an_index_that_no_longer_agrees_with_its_table_is_refused(directory: Path) -> None:
+    fill(directory)
+    with closing(sqlite3.connect(directory / DB)) as file:
+        (page,) = file.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE tbl_name = 'service' AND type = 'index'"
+        ).fetchone()
+    raw = (directory / DB).read_bytes()
+    start = (page - 1) * 4096
+    index = raw[start : start + 4096]
+    assert index.count(b"s2") == 1
+    (directory / DB).write_bytes(raw[:start] + index.replace(b"s2", b"s3") + raw[start + 4096 :])
+    assert refusal(directory) == (
+        f"{directory / DB} is damaged (row 3 missing from index sqlite_autoindex_service_1): {WAY_OUT}"
+    )
+
+
+def test_a_changed_byte_in_an_account_is_found_where_it_is_read(directory: Path) -> None:
+    fill(directory)
+    raw = (directory / DB).read_bytes()
+    (directory / DB).write_bytes(raw.replace(b"B" * 1500, b"B" * 1499 + b"C"))
+    sentence = (
+        f"{directory / DB} is damaged (the record of 'prod' '{'0' * 32}' 's1' 1 is not what was written):"
+        f" {WAY_OUT}"
+    )
+    assert refusal(directory) == sentence
+    with closing(Store.open(str(directory))) as store:
+        assert store.service(PROD, "s0") == b"A" * 1500
+        with pytest.raises(StoreError) as caught:
+            store.service(PROD, "s1")
+        assert str(caught.value) == sentence
+
+
+def test_a_key_that_is_no_longer_text_is_found(directory: Path) -> None:
+    fill(directory)
+    (directory / DB).write_bytes((directory / DB).read_bytes().replace(b"s2", b"s\xff"))
+    assert "is damaged (the record of 'prod' " in refusal(directory)
+
+
+def test_a_changed_byte_in_what_is_kept_of_a_project_is_found(directory: Path) -> None:
+    fill(directory)
+    raw = (directory / DB).read_bytes()
+    (directory / DB).write_bytes(raw.replace(b"0project", b"0Project"))
+    with (
+        closing(Store.open(str(directory))) as store,
+        pytest.raises(StoreError, match="the record of 'prod'"),
+    ):
+        store.projects()
+
+
+def test_a_changed_byte_anywhere_is_either_harmless_or_reported(directory: Path) -> None:
+    fill(directory)
+    before = contents(directory)
+    raw = (directory / DB).read_bytes()
+    places = random.Random(11)
+    reported = 0
+    for _ in range(300):
+        where = places.randrange(len(raw))
+        value = places.randrange(256)
+        (directory / DB).write_bytes(raw[:where] + bytes([value]) + raw[where + 1 :])
+        try:
+            with closing(Store.open(str(directory))) as store:
+                found = (store.projects(), dict(store.services(PROD)))
+            assert found == ({PROD: b"project"}, before), f"byte {where} = {value}"
+        except StoreError:
+            reported += 1
+    assert reported > 30
+
+
+def test_a_database_of_another_program_is_refused(directory: Path) -> None:
+    directory.mkdir()
+    with closing(sqlite3.connect(directory / DB)) as file:
+        file.execute("CREATE TABLE project (theirs)")
+    assert refusal(directory) == (
+        f"{directory / DB} does not hold the tables that this program makes"
+        f" (table project already exists): {WAY_OUT}"
+    )
+
+
+# Places that cannot be written
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A filled directory that other users can reach, as pytest's own cannot be."""
+    with tempfile.TemporaryDirectory() as name:
+        fill(Path(name))
+        yield Path(name)
+        Path(name).chmod(0o700)
+
+
+@contextmanager
+def without_power() -> Iterator[None]:
+    """Nothing is forbidden to root, so root is somebody else for a moment."""
+    mine = os.geteuid()
+    if mine == 0:
+        os.seteuid(65534)  # "nobody" on every Linux
+    try:
+        yield
+    finally:
+        os.seteuid(mine)
+
+
+def test_a_directory_that_may_not_be_made_is_named(place: Path) -> None:
+    place.chmod(0o555)
+    with without_power():
+        assert refusal(place / "data") == (
+            f"{place / 'data'} cannot be written (Permission denied):"
+            " --storage.path must name a directory with free space that this user may write"
+        )
+
+
+def test_a_file_that_may_only_be_read_is_named(place: Path) -> None:
+    place.chmod(0o777)
+    (place / LOCK).chmod(0o666)
+    (place / DB).chmod(0o444)
+    with without_power():
+        assert refusal(place) == (
+            f"{place / DB} cannot be written (Permission denied):"
+            " --storage.path must name a directory with free space that this user may write"
+        )
+
+
+def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    assert refusal(tmp_path / "data").startswith(f"{tmp_path / 'data'} cannot be written (File exists): ")
+
+
+def test_a_read_only_file_system_is_named(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A real one needs a mount, which not every machine allows; its error is the whole difference.
+    def read_only(path: Path, *_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    directory.mkdir()
+    monkeypatch.setattr(os, "open", read_only)
+    assert refusal(directory) == (
+        f"{directory / LOCK} cannot be written (Read-only file system):"
+        " --storage.path must name a directory with free space that this user may write"
+    )
+
+
+def test_a_refused_directory_is_left_unlocked(directory: Path) -> None:
+    fill(directory)
+    good = (directory / DB).read_bytes()
+    (directory / DB).write_bytes(b"no database" * 1000)
+    refusal(directory)
+    (directory / DB).write_bytes(good)
+    assert len(contents(directory)) == 3
