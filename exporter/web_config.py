@@ -74,7 +74,8 @@ class TlsServer(Section):
     client_auth_type: Annotated[str, values.choice(*_CLIENT_AUTH)] = Field(
         default="NoClientCert",
         description="Whether clients show a certificate. To let in only those with a valid one, set "
-        "RequireAndVerifyClientCert.",
+        "RequireAndVerifyClientCert. RequestClientCert and RequireAnyClientCert are refused: they verify "
+        "nothing.",
     )
     min_version: Version = Field(default="TLS12", description="Oldest version of TLS that is spoken.")
     max_version: Version = Field(default="TLS13", description="Newest version of TLS that is spoken.")
@@ -96,7 +97,11 @@ class TlsServer(Section):
                 ("client_ca_file",),
                 f"is set, but client_auth_type asks no client for a certificate; {remedy}",
             )
-        if authority is None and isinstance(kind, str) and "Verify" in kind and kind in _CLIENT_AUTH:
+        if kind in ("RequestClientCert", "RequireAnyClientCert"):
+            remedy = "use VerifyClientCertIfGiven or RequireAndVerifyClientCert, with client_ca_file"
+            fault = f"{kind} takes certificates that nobody has verified, which is not supported; {remedy}"
+            yield ("client_auth_type",), fault
+        elif authority is None and kind in ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert"):
             yield ("client_auth_type",), f"{kind} needs client_ca_file, the authorities to verify with"
         oldest, newest = data.get("min_version", "TLS12"), data.get("max_version", "TLS13")
         if oldest in _VERSIONS and newest in _VERSIONS and _VERSIONS.index(oldest) > _VERSIONS.index(newest):

@@ -1,0 +1,135 @@
+"""The sections that say how the exporter signs in, and whose certificates it trusts."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from exporter.config import values
+from exporter.config.secret import Secret, SecretFile
+from exporter.config.section import Fault, Section, at_most_one, exactly_one
+
+Url = Annotated[str, values.URL]
+Text = Annotated[str, values.TEXT]
+Hidden = Annotated[Secret, values.SECRET]
+HiddenFile = Annotated[SecretFile, values.SECRET_FILE]
+
+
+class Tls(Section):
+    """How the certificate of a server is checked."""
+
+    ca_file: Annotated[Path, values.CERTIFICATES] | None = Field(
+        default=None,
+        description="Certificates to trust instead of the system's. Set it where a private authority signed "
+        "the server's certificate, or a proxy opens TLS.",
+    )
+    insecure_skip_verify: Annotated[bool, values.BOOLEAN] = Field(
+        default=False,
+        description="Accept any certificate. For a first look only: whoever is in between reads the "
+        "credentials.",
+    )
+
+
+class PasswordAuth(Section):
+    """An IAM v3 token, got with a user's password for the scope of the project."""
+
+    iam_endpoint: Url = Field(
+        description="IAM's address with its version, as in `https://iam.eu-de.otc.t-systems.com/v3`."
+    )
+    domain: Text = Field(description="Name of the domain (account) that the user belongs to.")
+    username: Text = Field(description="Name of the IAM user; best one made for the exporter only.")
+    password: Hidden | None = Field(
+        default=None, description="The user's password, best as `${NAME}`. This or `password_file`."
+    )
+    password_file: HiddenFile | None = Field(
+        default=None,
+        description="File that holds the password. A change of it ends the wait after a refused login.",
+    )
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Fault]:
+        """One source of the password."""
+        yield from exactly_one(data, "password", "password_file")
+
+    def read_password(self) -> str:
+        """The password as it is now; raises `SecretUnreadable`."""
+        return _read(self.password, self.password_file)
+
+
+class AkSkAuth(Section):
+    """A signature on every request (SDK-HMAC-SHA256); needs no IAM and no token."""
+
+    access_key: Text = Field(description="Id of the access key (AK).")
+    secret_key: Hidden | None = Field(
+        default=None, description="Secret access key (SK), best as `${NAME}`. This or `secret_key_file`."
+    )
+    secret_key_file: HiddenFile | None = Field(
+        default=None, description="File that holds the secret access key; read again when it changes."
+    )
+    security_token: Hidden | None = Field(
+        default=None,
+        description="Security token of temporary keys. They expire, so `security_token_file` serves longer.",
+    )
+    security_token_file: HiddenFile | None = Field(
+        default=None, description="File that holds the security token; read again when it changes."
+    )
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Fault]:
+        """One source of each secret."""
+        yield from exactly_one(data, "secret_key", "secret_key_file")
+        yield from at_most_one(data, "security_token", "security_token_file")
+
+    def read_secret_key(self) -> str:
+        """The secret access key as it is now; raises `SecretUnreadable`."""
+        return _read(self.secret_key, self.secret_key_file)
+
+    def read_security_token(self) -> str | None:
+        """The security token as it is now, None for permanent keys; raises `SecretUnreadable`."""
+        if self.security_token is None and self.security_token_file is None:
+            return None
+        return _read(self.security_token, self.security_token_file)
+
+
+class Auth(Section):
+    """How to sign in; exactly one of the three."""
+
+    password: PasswordAuth | None = Field(default=None, description="An IAM v3 token, got by password.")
+    aksk: AkSkAuth | None = Field(
+        default=None, description="Signed requests. Choose it where IAM is out of reach, or tokens too long."
+    )
+    token_file: HiddenFile | None = Field(
+        default=None, description="File that holds a token which something else renews; read when it changes."
+    )
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Fault]:
+        """One way to sign in."""
+        yield from exactly_one(data, "password", "aksk", "token_file")
+
+
+class BasicAuth(Section):
+    """User and password, sent with every request."""
+
+    username: Text = Field(description="Name of the user.")
+    password: Hidden | None = Field(
+        default=None, description="The password, best as `${NAME}`. This or `password_file`."
+    )
+    password_file: HiddenFile | None = Field(default=None, description="File that holds the password.")
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Fault]:
+        """One source of the password."""
+        yield from exactly_one(data, "password", "password_file")
+
+    def read_password(self) -> str:
+        """The password as it is now; raises `SecretUnreadable`."""
+        return _read(self.password, self.password_file)
+
+
+def _read(secret: Secret | None, file: SecretFile | None) -> str:
+    if file is not None:
+        return file.read()
+    assert secret is not None, "validation left exactly one of the two"
+    return secret.reveal()

@@ -1,0 +1,251 @@
+"""Every key of the config file: its kind, its default, and why one would change it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from exporter.config import values
+from exporter.config.credentials import Auth, BasicAuth, HiddenFile, Text, Tls, Url
+from exporter.config.section import Fault, Section, at_most_one, filled, repeated
+from exporter.config.text import quoted
+from exporter.core.records import INFER_TYPES
+
+# What the exporter itself says about an alert; an override would break silences and inhibition.
+RESERVED_LABELS = ("alertname", "severity", "source", "project", "service_id", "service_name")
+_LABEL_NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]*")
+
+Id = Annotated[str, values.ID]
+Boolean = Annotated[bool, values.BOOLEAN]
+Milliseconds = Annotated[int, values.DURATION]
+PositiveMilliseconds = Annotated[int, values.POSITIVE_DURATION]
+Pattern = Annotated[re.Pattern[str], values.PATTERN]
+InferType = Annotated[Literal["real-time", "edge", "batch"], values.choice(*INFER_TYPES)]
+History = Annotated[Literal["count", "skip"], values.choice("count", "skip")]
+
+
+class Services(Section):
+    """Which services of a project are watched: those that pass all four."""
+
+    ids: tuple[Id, ...] = Field(
+        default=(), description="Only these services; empty: all. Required where `discovery` is false."
+    )
+    include_names: tuple[Pattern, ...] = Field(
+        default=(re.compile(".*"),), description="Only services whose whole name matches one of these."
+    )
+    exclude_names: tuple[Pattern, ...] = Field(
+        default=(), description="No service whose whole name matches one of these, such as `tmp-.*`."
+    )
+    infer_types: tuple[InferType, ...] = Field(
+        default=("real-time", "edge", "batch"),
+        description="Only services of these types. With all three, a type that the API adds later is watched "
+        "too.",
+    )
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Fault]:
+        """No service and no type twice; lists that would leave nothing to watch."""
+        for key in ("ids", "infer_types"):
+            yield from repeated(data, key)
+        for key in ("include_names", "infer_types"):
+            yield from filled(data, key)
+
+    @cached_property
+    def _ids(self) -> frozenset[str]:
+        return frozenset(self.ids)  # there may be thousands, asked for by each of thousands of services
+
+    def wants(self, service_id: str, service_name: str, infer_type: str) -> bool:
+        """Whether a service is watched; the arguments are as the API shows them."""
+        known_type = infer_type in INFER_TYPES
+        return (
+            (not self.ids or service_id in self._ids)
+            and (infer_type in self.infer_types if known_type else set(INFER_TYPES) <= set(self.infer_types))
+            and any(pattern.fullmatch(service_name) for pattern in self.include_names)
+            and not any(pattern.fullmatch(service_name) for pattern in self.exclude_names)
+        )
+
+
+class Project(Section):
+    """One project of one region."""
+
+    project_id: Id = Field(
+        description="Id of the project, not its name: 32 hexadecimal digits on the console's page *My "
+        "Credentials*."
+    )
+    name: Text = Field(
+        default_factory=lambda data: data.get("project_id", ""),
+        description="Value of the label `project` of every metric and alert; unique. A change of it starts "
+        "new series.",
+    )
+    endpoint: Url = Field(
+        description="Address of ModelArts in the project's region, as in "
+        "`https://modelarts.eu-de.otc.t-systems.com`."
+    )
+    auth: Auth = Field(description="How to sign in: exactly one of `password`, `aksk` and `token_file`.")
+    workspaces: tuple[Id, ...] = Field(
+        default=("0",),
+        description="Ids of the workspaces to list. The API shows only workspace 0 unless asked for another.",
+    )
+    discovery: Boolean = Field(
+        default=True,
+        description="Whether to list the services. false watches just `services.ids`, for a user who may not "
+        "list.",
+    )
+    services: Services = Field(default=Services(), description="Which services are watched.")
+    rate_limit: Annotated[float, values.POSITIVE] = Field(
+        default=5.0,
+        description="Requests per second to this endpoint at most; learned downwards from 429. Lower it "
+        "where other programs share the user's quota.",
+    )
+    concurrency: Annotated[int, values.COUNT] = Field(
+        default=4,
+        description="Requests under way at the same time at most. Raise it where the endpoint is so slow "
+        "that `rate_limit` is never reached.",
+    )
+    timeout: Annotated[int, values.TIMEOUT] = Field(
+        default=45_000,
+        description="How long to wait for an answer. The gateway gives up at 40 s; with less than that, its "
+        "own error, which names the cause, is never seen.",
+    )
+    tls: Tls = Field(default=Tls(), description="How the certificates of ModelArts and IAM are checked.")
+    proxy_url: Url | None = Field(default=None, description="Proxy for the requests to ModelArts and IAM.")
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Fault]:
+        """Something must say which services there are."""
+        yield from filled(data, "workspaces")
+        yield from repeated(data, "workspaces")
+        services = data.get("services")
+        ids = services.get("ids") if isinstance(services, dict) else getattr(services, "ids", None)
+        if str(data.get("discovery")).lower() == "false" and not ids:
+            yield ("discovery",), "is false without services.ids; list there what to watch, or set it to true"
+
+
+class Poll(Section):
+    """How often ModelArts is asked. The three intervals need not be in any order of size."""
+
+    interval: PositiveMilliseconds = Field(
+        default=30_000, description="How often the service list is read. Raise it to send fewer requests."
+    )
+    active_interval: PositiveMilliseconds = Field(
+        default=10_000,
+        description="How often a service is read that is open, deploying or has just changed: the delay of "
+        "its alerts.",
+    )
+    sweep_interval: PositiveMilliseconds = Field(
+        default=300_000,
+        description="Every service is read in full at least this often, in case its row in the list hid a "
+        "change. Raise it for a large project under a small rate limit.",
+    )
+    lateness: Milliseconds = Field(
+        default=600_000,
+        description="How late an entry may appear in the API's log and still be counted. Raise it if "
+        "`modelarts_exporter_ledger_anomalies_total` grows.",
+    )
+
+
+class Metrics(Section):
+    """What may be left out of the exposition."""
+
+    failure_message: Boolean = Field(
+        default=True,
+        description="Label `message` on `modelarts_service_last_failure_info`. false where event texts must "
+        "not reach Prometheus.",
+    )
+    edge_nodes: Boolean = Field(
+        default=True, description="One series for each edge node. false where there are thousands of nodes."
+    )
+
+
+class CauseRule(Section):
+    """A cause of failure that the built-in rules do not know; tried before them, in order."""
+
+    reason: Annotated[str, values.REASON] = Field(
+        description="Value of the label `reason`: a new one, or a built-in one."
+    )
+    pattern: Annotated[re.Pattern[str], values.CAUSE_PATTERN] = Field(
+        description="Searched for anywhere in the text of an event, whatever the case of its letters."
+    )
+    remedy: Text = Field(description="What to do about it, as pages and alerts tell it.")
+
+
+class Alertmanager(Section):
+    """Where the sidecar pushes alerts that carry the cause."""
+
+    urls: tuple[Url, ...] = Field(
+        description="Every peer of the cluster, with its path prefix if it has one; never a load balancer."
+    )
+    basic_auth: BasicAuth | None = Field(
+        default=None, description="User and password. This or `bearer_token_file`."
+    )
+    bearer_token_file: HiddenFile | None = Field(
+        default=None, description="File that holds a bearer token; read again when it changes."
+    )
+    tls: Tls = Field(default=Tls(), description="How the certificates of the Alertmanagers are checked.")
+    labels: Annotated[Mapping[str, Text], AfterValidator(MappingProxyType)] = Field(
+        default_factory=lambda: MappingProxyType({}), description="Labels added to every alert, for routing."
+    )
+    resend_interval: PositiveMilliseconds = Field(
+        default=60_000,
+        description="How often a firing alert is sent again. Alertmanager ends one that it has not seen for "
+        "four of these.",
+    )
+    cause_wait: Milliseconds = Field(
+        default=20_000,
+        description="How long the first send waits for the text of the cause: Alertmanager does not notify "
+        "of a text that comes later. 0s sends at once.",
+    )
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Fault]:
+        """One way to sign in; no label that Alertmanager refuses or that hides one of ours."""
+        yield from at_most_one(data, "basic_auth", "bearer_token_file")
+        yield from filled(data, "urls")
+        yield from repeated(data, "urls")
+        labels = data.get("labels")
+        for name in labels if isinstance(labels, dict) else ():
+            if name in RESERVED_LABELS:
+                taken = ", ".join(RESERVED_LABELS)
+                yield ("labels", name), f"is set by the exporter; choose a name other than {taken}"
+            elif not _LABEL_NAME.fullmatch(name):
+                yield (
+                    ("labels", name),
+                    "is not a label name; letters, digits and _ are allowed, but no digit and no __ in front",
+                )
+
+
+class Config(Section):
+    """The whole file."""
+
+    projects: tuple[Project, ...] = Field(description="The projects to watch, at least one.")
+    poll: Poll = Field(default=Poll(), description="How often ModelArts is asked.")
+    history: History = Field(
+        default="count",
+        description="Whether what was in the API's log at the very first start is in the counters. `skip` "
+        "where they shall start at 0.",
+    )
+    metrics: Metrics = Field(default=Metrics(), description="What is exposed.")
+    causes: tuple[CauseRule, ...] = Field(
+        default=(), description="Own causes of failure, tried before the built-in ones."
+    )
+    alertmanager: Alertmanager | None = Field(
+        default=None, description="Where alerts are pushed. Without it nothing is."
+    )
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Fault]:
+        """A name tells a project's series from those of others, so it stands once."""
+        yield from filled(data, "projects")
+        projects = data.get("projects")
+        seen: dict[str, int] = {}
+        for index, project in enumerate(projects if isinstance(projects, list) else ()):
+            # A project that is no mapping is reported by itself.
+            given = project if isinstance(project, dict) else {}
+            key = "project_id" if given.get("name") is None else "name"
+            name = given.get(key)
+            if isinstance(name, str) and (first := seen.setdefault(name, index)) != index:
+                message = f"{quoted(name)} is already the name of projects[{first}]; give each project a name"
+                yield ("projects", index, key), f"{message} of its own (it defaults to the project_id)"

@@ -1,0 +1,136 @@
+"""What stands before the API: routes, throttling, faults, and the final form of an answer."""
+
+import re
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+from exporter.emulator import api, credentials, iam
+from exporter.emulator.answers import Answer, Refusal, Request, json_answer, refuse
+from exporter.emulator.cloud import Cloud, SeenRequest
+from exporter.emulator.switches import Switches
+
+_PATH = re.compile(
+    r"/v1/(?P<project>[^/]+)/services(?:/(?P<service>[^/]+)(?:/(?P<part>logs|events|monitor))?)?"
+)
+_UNITS = {1: "1 second", 60: "1 minute", 3600: "1 hour"}
+
+
+class Route(NamedTuple):
+    """Which call a request is for; `service_id` is None for list and token."""
+
+    endpoint: str
+    project_id: str = ""
+    service_id: str | None = None
+
+
+def answer(cloud: Cloud, request: Request) -> Answer:
+    """The answer to one request, as it goes over the wire; also moves the scenarios up to now."""
+    with cloud.lock:
+        now = cloud.advance()
+        query = dict(parse_qsl(request.query, keep_blank_values=True))
+        route = _route(request)
+        fault = cloud.faults.take(route.endpoint, route.service_id)
+        if fault is not None and fault.instead:
+            given = fault.change(Answer(0))
+        else:
+            try:
+                given = _serve(cloud, request, route, query, now)
+            except Refusal as refusal:
+                given = refusal.answer
+            if fault is not None:
+                given = fault.change(given)
+        status = given.status if given.sending == "whole" else 0
+        cloud.requests.append(SeenRequest(route.endpoint, route.service_id, query, now, status))
+        return given
+
+
+def _route(request: Request) -> Route:
+    path = request.path.rstrip("/")
+    if request.method == "POST" and path == "/v3/auth/tokens":
+        return Route("token")
+    if request.method == "GET" and path == "/v3":
+        return Route("version")
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return Route("unknown")
+    project_id, service_id = unquote(match["project"]), match["service"]
+    service_id = None if service_id is None else unquote(service_id)
+    if request.method == "PUT" and service_id is not None and match["part"] is None:
+        return Route("update", project_id, service_id)
+    if request.method != "GET":
+        return Route("unknown")
+    endpoint = match["part"] or ("list" if service_id is None else "detail")
+    return Route(endpoint, project_id, service_id)
+
+
+def _serve(cloud: Cloud, request: Request, route: Route, query: api.Query, now: int) -> Answer:
+    prefix = cloud.switches.error_prefix
+    if route.endpoint == "token":
+        return iam.sign_in(cloud, request, query)
+    if route.endpoint == "version":
+        return iam.version_document(request)
+    if route.endpoint == "unknown":
+        raise refuse(404, f"{prefix}.0101", "The API does not exist or has not been published.", "gateway")
+    caller = credentials.check(cloud, request, now)
+    if caller.project_id not in (None, route.project_id) or route.project_id not in cloud.projects:
+        raise refuse(403, "ModelArts.0210", "The project id in the request URL does not match the token.")
+    _throttle(cloud, caller, now)
+    workspace = query.get("workspace_id", "0")
+    sample = cloud.samples.get((route.endpoint, workspace if route.endpoint == "list" else route.service_id))
+    if sample is not None:
+        return Answer(200, sample)
+    return json_answer(_dress(_body(cloud, request, route, query), cloud.switches))
+
+
+def _body(cloud: Cloud, request: Request, route: Route, query: api.Query) -> Any:
+    project = cloud.projects[route.project_id]
+    if route.service_id is None:
+        return api.list_services(cloud, project, query)
+    match route.endpoint:
+        case "logs":
+            return api.logs(cloud, project, route.service_id, query)
+        case "events":
+            return api.events(cloud, project, route.service_id, query)
+        case "monitor":
+            return api.monitor(project, route.service_id)
+        case "update":
+            return api.update(cloud, project, route.service_id, request.body)
+        case _:
+            return api.detail(project, route.service_id)
+
+
+def _throttle(cloud: Cloud, caller: credentials.Caller, now: int) -> None:
+    if cloud.switches.throttle is None:
+        return
+    allowed, seconds = cloud.switches.throttle
+    start, seen = cloud.windows.get(caller.user_id, (now, 0))
+    if now - start >= seconds * 1000:
+        start, seen = now, 0
+    cloud.windows[caller.user_id] = (start, seen + 1)
+    if seen < allowed:
+        return
+    unit = _UNITS.get(seconds, f"{seconds} second")
+    left = -(-(start + seconds * 1000 - now) // 1000)
+    raise refuse(
+        429,
+        f"{cloud.switches.error_prefix}.0308",
+        f"The throttling threshold has been reached: policy user over ratelimit,limit:{allowed},time:{unit}",
+        "gateway",
+        **({"Retry-After": str(left)} if cloud.switches.retry_after else {}),
+    )
+
+
+def _dress(value: Any, switches: Switches) -> Any:
+    """The body in this cloud's habits: numbers as strings, empty arrays as null or not at all."""
+    if isinstance(value, dict):
+        dressed = {}
+        for key, part in value.items():
+            if part == [] and switches.arrays == "absent":
+                continue
+            dressed[key] = None if part == [] and switches.arrays == "null" else _dress(part, switches)
+        return dressed
+    if isinstance(value, list):
+        return [_dress(part, switches) for part in value]
+    if switches.numbers_as_strings and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return value

@@ -1,0 +1,45 @@
+"""A project of the emulated cloud: its living services, and the truth of its dead ones."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from exporter.emulator.service import Service
+from exporter.emulator.truth import Truth
+
+DEFAULT_PROJECT = "0123456789abcdef0123456789abcdef"
+DEFAULT_PROJECT_NAME = "eu-de_demo"
+
+
+@dataclass
+class Project:
+    """Services by id, in the order of their making."""
+
+    project_id: str
+    name: str
+    services: dict[str, Service] = field(default_factory=dict)
+    deleted: dict[str, Truth] = field(default_factory=dict)
+
+    def delete(self, service_id: str, now: int) -> None:
+        """The service is gone; its truth stays."""
+        self.deleted[service_id] = self.services.pop(service_id).truth(now)
+
+    def truth(self, service_id: str, now: int) -> Truth:
+        """Of a service living or dead; KeyError if there never was one."""
+        if service_id in self.services:
+            return self.services[service_id].truth(now)
+        return self.deleted[service_id]
+
+    def truth_totals(self, now: int) -> Counter[tuple[str, str]]:
+        """How many of each (`update`, result) and (`event`, type), over all services."""
+        totals: Counter[tuple[str, str]] = Counter()
+        for service_id in (*self.services, *self.deleted):
+            truth = self.truth(service_id, now)
+            totals.update({("update", result): count for result, count in truth.results.items()})
+            totals.update({("event", kind): count for kind, count in truth.types.items()})
+        return totals
+
+    def forget(self, now: int, before: int) -> None:
+        """Hold no detail older than `before` (ms) any more, only totals."""
+        for service in self.services.values():
+            service.forget(now, before)
+        self.deleted = {service_id: truth.totals_before(before) for service_id, truth in self.deleted.items()}
