@@ -116,6 +116,7 @@ def _run(options: argparse.Namespace) -> int:
             max_requests=options.max_requests,
             storage_path=options.storage_path,
             shard=_shard(options),
+            external_url=options.external_url,
         ),
         _logger(options.log_level, options.log_format),
     )

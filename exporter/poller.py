@@ -53,12 +53,8 @@ class Poller:
         clock: Callable[[], int],
         ticks: Callable[[], int],
     ) -> None:
-        self._books, self._publisher, self._telemetry, self._teller = (
-            Books(store),
-            publisher,
-            telemetry,
-            teller,
-        )
+        self._books, self._publisher = Books(store), publisher
+        self._telemetry, self._teller = telemetry, teller
         self._clock, self._ticks = clock, ticks
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._courses: dict[str, Course] = {}
@@ -152,7 +148,9 @@ class Poller:
             self._telemetry.poll_interval(lane.settings.name, lane.settings.pace.interval / 1000)
         self._courses = kept
         self._publisher.publish(
-            kept, gone | {(n, sid) for n, c in kept.items() for sid in (*c.project.services, "")}
+            kept,
+            gone | {(n, sid) for n, c in kept.items() for sid in (*c.project.services, "")},
+            self._clock(),
         )
 
     # --- what is due -------------------------------------------------------------------------------
@@ -169,11 +167,17 @@ class Poller:
             lane.fetchers.submit(partial(self._read, course, job))
 
     def _list(self, course: Course, begun: int) -> None:
-        result = list_services(course.lane.source)
-        self.tell(partial(self._listed, course, begun, result))
+        self._answer(lambda: partial(self._listed, course, begun, list_services(course.lane.source)))
 
     def _read(self, course: Course, job: Job) -> None:
-        self.tell(partial(self._was_read, course, read_service(course.lane.source, job)))
+        self._answer(lambda: partial(self._was_read, course, read_service(course.lane.source, job)))
+
+    def _answer(self, ask: Callable[[], Callable[[], None]]) -> None:
+        try:
+            answer = ask()
+        except BaseException as error:  # noqa: BLE001 - a bug of ours; a fetcher that just ends would hide it
+            answer = partial(_raise, error)
+        self.tell(answer)
 
     # --- what came of it ---------------------------------------------------------------------------
 
@@ -271,7 +275,7 @@ class Poller:
             self._telemetry.rate(course.key[0], course.lane.rate())
         self._tell_outcomes()
         if shown:
-            self._publisher.publish(self._courses, shown)
+            self._publisher.publish(self._courses, shown, self._clock())
 
     def _timed(self, work: Callable[[], None]) -> float:
         begun = self._ticks()
@@ -289,3 +293,7 @@ class Poller:
                 self._telemetry.unclassified(name)
             self._teller.counted(name, service_id, outcome)
         self._outcomes.clear()
+
+
+def _raise(error: BaseException) -> None:
+    raise error

@@ -3,6 +3,7 @@
 import os
 import platform
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,11 +21,13 @@ from exporter.adapters.web import App, ProjectLine
 from exporter.adapters.web_server import WebServer
 from exporter.config import Config, ConfigError, load
 from exporter.core.families import PROJECT_FAMILIES, Options, service_families
+from exporter.core.pushes import ALERTNAME
 from exporter.poller import Poller
 from exporter.publisher import Publisher
+from exporter.pushing import Peer
 from exporter.teller import Teller
 from exporter.web_config import WebConfig, load_web_config
-from exporter.wiring import Shard, lanes
+from exporter.wiring import Shard, alerting, alertmanagers, lanes, peers
 
 # Three intervals without a turn of the loop, and at least this long, is a loop that hangs. A commit of
 # ten thousand services on a slow disk takes seconds.
@@ -63,6 +66,7 @@ class RunOptions(NamedTuple):
     max_requests: int = 40
     storage_path: str = "data/"
     shard: Shard = Shard()
+    external_url: str = ""
 
 
 class Program:
@@ -81,13 +85,16 @@ class Program:
         self._options, self._log, self._environ = options, log, environ
         config, web_config = self._load()
         names = [project.name for project in config.projects]
-        self._telemetry = Telemetry(names, [], version=VERSION, revision=revision())
+        self._telemetry = Telemetry(names, alertmanagers(config), version=VERSION, revision=revision())
         self._telemetry.reload(ok=True, epoch_seconds=now_ms() / 1000)
         self._store = Store.open(options.storage_path)
         self._publisher = Publisher(exposition(config))
+        self._publisher.on_pushes = self._pushes_changed
         self._config = config
+        self._teller = Teller(log)
+        self._peers: list[Peer] = []
         self.poller = Poller(
-            self._store, self._publisher, self._telemetry, Teller(log), clock=now_ms, ticks=monotonic_ms
+            self._store, self._publisher, self._telemetry, self._teller, clock=now_ms, ticks=monotonic_ms
         )
         self._stop = Event()
         self._failure: BaseException | None = None
@@ -115,7 +122,7 @@ class Program:
 
     def start(self) -> None:
         """Load what is stored, show it, listen, and begin to poll."""
-        self.poller.adopt(lanes(self._config, self._options.shard, self._telemetry, now_ms))
+        self._take(self._config)
         self._telemetry.store_size(self._store.size())
         self._web.start()
         self._writer.start()
@@ -140,6 +147,8 @@ class Program:
     def stop(self) -> None:
         """Finish the commit under way and let everything go."""
         self.poller.stop()
+        for peer in self._peers:
+            peer.stop()
         if self._writer.is_alive():
             self._writer.join(_FINISH_SECONDS)
         self._web.stop()
@@ -177,12 +186,37 @@ class Program:
         return True, "The configuration is in force."
 
     def _adopt(self, config: Config, adopted: Event) -> None:
-        self._telemetry.retain([project.name for project in config.projects], [])
-        if config.metrics != self._config.metrics:
-            self._publisher.show_on(exposition(config))
         self._config = config
-        self.poller.adopt(lanes(config, self._options.shard, self._telemetry, now_ms))
+        self._take(config)
+        self._telemetry.retain([project.name for project in config.projects], alertmanagers(config))
         adopted.set()
+
+    def _take(self, config: Config) -> None:
+        """Poll and push by this configuration from now on."""
+        for peer in self._peers:
+            peer.stop()
+        how = alerting(config, self._external_url())
+        self._publisher.show_on(exposition(config), how)
+        self.poller.adopt(lanes(config, self._options.shard, self._telemetry, now_ms))
+        self._peers = peers(
+            config, how, lambda: self._publisher.snapshot.pushes, self._telemetry, self._teller, now_ms
+        )
+        self._pushes_changed()
+        for peer in self._peers:
+            peer.start()
+
+    def _pushes_changed(self) -> None:
+        if self._config.alertmanager is not None:
+            firing = [push for push in self._publisher.snapshot.pushes.values() if push.ended is None]
+            self._telemetry.alerts_firing(ALERTNAME, len(firing))
+        for peer in self._peers:
+            peer.wake()
+
+    def _external_url(self) -> str:
+        """Where readers find the pages: as configured, or by this machine's name, as Prometheus does."""
+        if self._options.external_url:
+            return self._options.external_url
+        return f"http://{socket.gethostname()}:{self._options.listen[0].rpartition(':')[2]}"
 
     # --- what the web server asks ------------------------------------------------------------------
 

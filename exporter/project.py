@@ -14,6 +14,7 @@ from exporter.core import account as accounts
 from exporter.core import fleet as fleets
 from exporter.core import schedule
 from exporter.core.account import Account, Outcome
+from exporter.core.alarm import with_alarm
 from exporter.core.causes import Classifier
 from exporter.core.counters import release
 from exporter.core.events import apply_events
@@ -37,6 +38,7 @@ class Settings(NamedTuple):
     policy: Policy
     classifier: Classifier
     concurrency: int
+    alarm_settling: int  # ms that the end of an alarm waits before it is told
 
 
 class Project:
@@ -183,17 +185,20 @@ class Project:
                 accounts.with_row(before, row, now) if before else accounts.opened(row, now, history=history)
             )
             self._watches[row.service_id] = Watch()
-            self._stage(row.service_id, outcome.account)
+            self._stage(row.service_id, self._alarmed(outcome.account, now))
             self._plan(row.service_id, tick)
             return outcome
         outcome = accounts.with_row(before, row, now)
         if outcome.account is not before:
-            self._stage(row.service_id, outcome.account)
+            self._stage(row.service_id, self._alarmed(outcome.account, now))
         if accounts.without_call_totals(row) != accounts.without_call_totals(before.row):
             watch = self._watches[row.service_id]
             self._watches[row.service_id] = msgspec.structs.replace(watch, changed_at=tick)
             self._plan(row.service_id, tick)
         return outcome
+
+    def _alarmed(self, account: Account, now: int) -> Account:
+        return with_alarm(account, now, self.settings.alarm_settling)
 
     def _count_absences(self, present: set[str]) -> None:
         for service_id in self.services.keys() - present:
@@ -211,10 +216,11 @@ class Project:
         if isinstance(reading.updates, Gone) or isinstance(reading.events, Gone):
             self._stage(service_id, None)
             return None
-        outcome = self._apply(account, reading)
+        outcome = self._apply(account, reading, now)
         account = msgspec.structs.replace(outcome.account, up=reading.error is None)
         if reading.error is None:
             account = msgspec.structs.replace(account, read_at=now)
+        account = self._alarmed(account, now)
         outcome = msgspec.structs.replace(outcome, account=account)
         self._stage(service_id, account)
         self._observe(outcome, now)
@@ -222,15 +228,15 @@ class Project:
         self._plan(service_id, tick)
         return outcome
 
-    def _apply(self, account: Account, reading: Reading) -> Outcome:
+    def _apply(self, account: Account, reading: Reading, now: int) -> Outcome:
         policy, classifier = self.settings.policy, self.settings.classifier
         steps = []
         # Updates first: what settled then ends the phase of its own deployment, not of one that events begin.
         if isinstance(reading.updates, UpdateWindow):
-            steps.append(apply_updates(account, reading.updates, policy))
+            steps.append(apply_updates(account, reading.updates, policy, now))
             account = steps[-1].account
         if isinstance(reading.events, EventWindow):
-            steps.append(apply_events(account, reading.events, policy, classifier))
+            steps.append(apply_events(account, reading.events, policy, classifier, now))
             account = steps[-1].account
         if isinstance(reading.detail, ServiceRow):
             account = accounts.with_error(account, reading.detail.error_msg, classifier)

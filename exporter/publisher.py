@@ -3,12 +3,15 @@
 Written by the writer thread alone, after the commit; every other thread reads `snapshot` and takes no lock.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+import msgspec
+
 from exporter.adapters.exposition import Exposition, Page
-from exporter.core.counters import Counters
+from exporter.core.counters import LONGEST_HOLD_MS, Counters
+from exporter.core.pushes import Alerting, Push, is_over, push_of
 from exporter.core.views import ProjectView, ServiceView
 from exporter.course import Course, ProjectStatus
 
@@ -21,36 +24,52 @@ class Snapshot(NamedTuple):
 
     page: Page
     projects: tuple[ProjectStatus, ...]
+    pushes: Mapping[Key, Push]  # every alert there is to tell of
 
 
 class Publisher:
-    """See the module."""
+    """See the module.
 
-    def __init__(self, exposition: Exposition) -> None:
+    Args:
+        exposition: empty.
+        alerting: None: no alert is pushed.
+
+    """
+
+    def __init__(self, exposition: Exposition, alerting: Alerting | None = None) -> None:
         self._exposition = exposition
+        self._alerting = alerting
         # By page: how many were published before it. By counter: the first page that showed its 0.
         self._numbers: WeakKeyDictionary[Page, int] = WeakKeyDictionary()
         self._unscraped: dict[Key, dict[str, int]] = {}
         self._number = 0
         self._releases: dict[Key, int] = {}  # when (ms) a held value must be shown, scraped or not
-        self.snapshot = Snapshot(exposition.page(), ())
+        self.snapshot = Snapshot(exposition.page(), (), {})
+        self.on_pushes: Callable[[], None] = lambda: None  # told that `snapshot.pushes` changed
 
-    def show_on(self, exposition: Exposition) -> None:
-        """Show on other families from the next `publish` on, which has to name everything."""
+    def show_on(self, exposition: Exposition, alerting: Alerting | None) -> None:
+        """Show other families and alerts from the next `publish` on, which has to name everything."""
         self._exposition = exposition
+        self._alerting = alerting
 
-    def publish(self, courses: Mapping[str, Course], changed: Iterable[Key]) -> None:
-        """Show what changed; a key that no course knows any more is shown no more."""
+    def publish(self, courses: Mapping[str, Course], changed: Iterable[Key], now: int) -> None:
+        """Show what changed by `now` (ms); a key that no course knows any more is shown no more."""
         self._number += 1
         services: dict[Key, ServiceView | None] = {}
         projects: dict[str, ProjectView | None] = {}
+        pushes = {
+            key: push
+            for key, push in self.snapshot.pushes.items()
+            if self._alerting is not None and not is_over(push, now, self._alerting)
+        }
         for key in changed:
             name, service_id = key
             course = courses.get(name)
             counters = None
             if service_id:
                 account = course.project.services.get(service_id) if course else None
-                services[key] = ServiceView(name, account) if account is not None else None
+                services[key] = view = ServiceView(name, account) if account is not None else None
+                _note_push(pushes, key, view, now, self._alerting)
                 counters = account.counters if account is not None else None
             else:
                 projects[name] = course.view() if course else None
@@ -59,7 +78,10 @@ class Publisher:
         self._exposition.update(services, projects)
         page = self._exposition.page()
         self._numbers[page] = self._number
-        self.snapshot = Snapshot(page, tuple(course.status() for course in courses.values()))
+        before = self.snapshot
+        self.snapshot = Snapshot(page, tuple(course.status() for course in courses.values()), pushes)
+        if pushes != before.pushes:
+            self.on_pushes()
 
     def taken_by(self, page: Page) -> Mapping[Key, Iterable[str]]:
         """The counters whose 0 a scrape of `page` has taken."""
@@ -72,7 +94,12 @@ class Publisher:
 
     def overdue(self, now: int) -> Mapping[Key, Iterable[str]]:
         """The subjects, with no names, that have held a value back for long enough by `now` (ms)."""
-        return {key: () for key, release in self._releases.items() if release <= now}
+        return {
+            key: ()
+            for key, release in self._releases.items()
+            # A clock that stepped back must not hold a value for longer.
+            if not release - LONGEST_HOLD_MS <= now < release
+        }
 
     def _remember(self, key: Key, counters: Counters | None) -> None:
         self._releases.pop(key, None)
@@ -84,3 +111,20 @@ class Publisher:
         release = counters.first_release()
         if release is not None:
             self._releases[key] = release
+
+
+def _note_push(
+    pushes: dict[Key, Push], key: Key, view: ServiceView | None, now: int, alerting: Alerting | None
+) -> None:
+    before = pushes.pop(key, None)
+    if alerting is None:
+        return
+    if view is not None:
+        push = push_of(view, alerting)
+    elif before is not None and before.ended is None:
+        # The service is gone, and its alert ends with it.
+        push = msgspec.structs.replace(before, ended=now)
+    else:
+        push = before
+    if push is not None and not is_over(push, now, alerting):
+        pushes[key] = push

@@ -78,6 +78,13 @@ class Teller:
         for field, value in outcome.unknown:
             self._log.warning("unknown value", field=field, value=scrub(value), **about)
 
+    def pushed(self, alertmanager: str, error: str) -> None:
+        """A send went otherwise than the one before it; `error` is "" where it went well."""
+        if error:
+            self._log.error("cannot push alerts", alertmanager=alertmanager, error=error)
+        else:
+            self._log.info("alerts are pushed", alertmanager=alertmanager)
+
     def not_stored(self, error: StoreError) -> None:
         """Nothing could be made durable, so nothing new is shown."""
         self._log.error("cannot store what was read; showing what was known before", error=str(error))

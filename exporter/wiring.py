@@ -1,9 +1,11 @@
 """From a configuration to the lanes that the poller works on."""
 
-from collections.abc import Callable, Hashable
+from base64 import b64encode
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from hashlib import sha256
 
+from exporter.adapters.alertmanager import Alertmanager
 from exporter.adapters.conversation import Credential
 from exporter.adapters.credentials import AccessKeyCredential, TokenFileCredential
 from exporter.adapters.gate import Gate
@@ -12,8 +14,10 @@ from exporter.adapters.iam import PasswordCredential
 from exporter.adapters.modelarts import ModelArts
 from exporter.adapters.telemetry import Telemetry
 from exporter.adapters.transport import Transport
+from exporter.config import Alertmanager as PushConfig
 from exporter.config import Config, Project
 from exporter.core.causes import Classifier, Rule
+from exporter.core.pushes import Alerting, Push
 from exporter.core.records import ServiceRow
 from exporter.core.schedule import Pace
 from exporter.core.source import Source
@@ -22,6 +26,11 @@ from exporter.course import Lane
 from exporter.fetching import Threads
 from exporter.named import NamedServices
 from exporter.project import Settings
+from exporter.pushing import Peer
+from exporter.teller import Teller
+
+# What Prometheus gives an Alertmanager to answer.
+_PUSH_TIMEOUT_SECONDS = 10.0
 
 
 class Shard:
@@ -46,6 +55,10 @@ def lanes(config: Config, shard: Shard, telemetry: Telemetry, clock: Callable[[]
     return [
         _lane(config, project, shard, classifier, guards, telemetry, clock) for project in config.projects
     ]
+
+
+def _classifier(config: Config) -> Classifier:
+    return Classifier([Rule(cause.reason, cause.pattern.pattern, cause.remedy) for cause in config.causes])
 
 
 def _lane(
@@ -96,6 +109,7 @@ def _lane(
             ),
             classifier=classifier,
             concurrency=project.concurrency,
+            alarm_settling=config.alertmanager.resend_interval if config.alertmanager else 0,
         ),
         source,
         Threads(f"fetch-{project.name}", project.concurrency),
@@ -166,6 +180,68 @@ def _credential(
 
 def _path(path: object | None) -> str | None:
     return None if path is None else str(path)
+
+
+def alerting(config: Config, external_url: str) -> Alerting | None:
+    """How alerts are pushed; None if they are not."""
+    wanted = config.alertmanager
+    if wanted is None:
+        return None
+    return Alerting(
+        wanted.labels,
+        external_url.rstrip("/"),
+        _classifier(config),
+        wanted.resend_interval,
+        wanted.cause_wait,
+    )
+
+
+def peers(
+    config: Config,
+    how: Alerting | None,
+    alerts: Callable[[], Mapping[tuple[str, str], Push]],
+    telemetry: Telemetry,
+    teller: Teller,
+    clock: Callable[[], int],
+) -> list[Peer]:
+    """One for each Alertmanager; they send from `start` on."""
+    wanted = config.alertmanager
+    if wanted is None or how is None:
+        return []
+    return [
+        Peer(
+            name,
+            Alertmanager(
+                url,
+                Transport(
+                    _PUSH_TIMEOUT_SECONDS,
+                    _path(wanted.tls.ca_file),
+                    insecure_skip_verify=wanted.tls.insecure_skip_verify,
+                ),
+                partial(_authorization, wanted),
+            ),
+            alerts,
+            how,
+            telemetry,
+            teller,
+            clock,
+        )
+        for name, url in zip(alertmanagers(config), wanted.urls, strict=True)
+    ]
+
+
+def alertmanagers(config: Config) -> tuple[str, ...]:
+    """What tells the Alertmanagers apart in the metrics: their URLs, which hold no secrets."""
+    return config.alertmanager.urls if config.alertmanager else ()
+
+
+def _authorization(wanted: PushConfig) -> Mapping[str, str]:
+    if wanted.bearer_token_file is not None:
+        return {"Authorization": f"Bearer {wanted.bearer_token_file.read()}"}
+    if wanted.basic_auth is not None:
+        user = f"{wanted.basic_auth.username}:{wanted.basic_auth.read_password()}"
+        return {"Authorization": f"Basic {b64encode(user.encode()).decode()}"}
+    return {}
 
 
 class _Telemetry:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
-from structlog.testing import CapturingLogger
 from structlog import wrap_logger
+from structlog.testing import CapturingLogger
 
 from exporter.adapters.exposition import Exposition
 from exporter.adapters.store import Store
@@ -42,6 +42,7 @@ def settings(name: str = "prod", **changes: Any) -> Settings:
         policy=POLICY,
         classifier=Classifier(),
         concurrency=4,
+        alarm_settling=60 * SECOND,
     )
     return found._replace(**changes)
 
@@ -56,25 +57,29 @@ class Rig:
         self.log = CapturingLogger()
         self.publisher = Publisher(Exposition(service_families(Options()), PROJECT_FAMILIES))
         self.poller = Poller(
-            self.store, self.publisher, self.telemetry, Teller(wrap_logger(self.log)), clock, clock
+            self.store, self.publisher, self.telemetry, Teller(wrap_logger(self.log)), clock, clock.ticks
         )
         self.lane = Lane(settings(**changes), cloud, Inline(), lambda: None, lambda: 5.0)
         self.poller.adopt([self.lane])
 
-    def settle(self) -> None:
-        """Step until nothing is due at this moment."""
-        for _ in range(1000):
+    def settle(self) -> int | None:
+        """Step until nothing is due at this moment; returns when (ticks) something will be."""
+        for _ in range(10_000):
             due = self.poller.step()
-            if self.poller.idle and (due is None or due > self.clock()):
-                return
+            if self.poller.idle and (due is None or due > self.clock.ticks()):
+                return due
         raise AssertionError("The poller never comes to rest.")
 
-    def pass_time(self, milliseconds: int, step: int = SECOND) -> None:
-        """Let time pass, and do what is due as it falls due."""
-        end = self.clock() + milliseconds
-        while self.clock() < end:
-            self.clock.forward(min(step, end - self.clock()))
-            self.settle()
+    def pass_time(self, milliseconds: int) -> None:
+        """Let time pass, and do what is due as it falls due; like the real loop, look every second."""
+        end = self.clock.ticks() + milliseconds
+        while True:
+            due = self.settle()
+            now = self.clock.ticks()
+            if now >= end:
+                return
+            wanted = [now + SECOND, end, *([] if due is None else [due])]
+            self.clock.forward(min(wanted) - now)
 
     def text(self) -> str:
         body = self.publisher.snapshot.page.body(openmetrics=False, gzip=False, tail=b"")
@@ -108,4 +113,4 @@ class Rig:
 def _labels(labels: Mapping[str, str]) -> str:
     left = {k: v for k, v in labels.items() if k not in ("project", "service_name")}
     inner = ",".join(f"{k}={v}" for k, v in left.items())
-    return "{" + inner + "}"
+    return f"{{{inner}}}"

@@ -133,10 +133,17 @@ class Transport:
 
     def get(self, url: str, headers: Mapping[str, str]) -> Answer:
         """The answer, whatever its status. Raises `Unreachable`; `NotUnderstood` for an unreadable body."""
+        return self._exchange(requests.Request("GET", url, headers=dict(headers)))
+
+    def post(self, url: str, headers: Mapping[str, str], body: object) -> Answer:
+        """The answer to a JSON body; raises as `get` does."""
+        return self._exchange(requests.Request("POST", url, headers=dict(headers), json=body))
+
+    def _exchange(self, asked: requests.Request) -> Answer:
         session = self._session()
         try:
-            request = session.prepare_request(requests.Request("GET", url, headers=dict(headers)))
-            request.url = url  # verbatim: what was signed is what is sent
+            request = session.prepare_request(asked)
+            request.url = asked.url  # verbatim: what was signed is what is sent
             response = session.send(request)
         except (OSError, urllib3.exceptions.HTTPError, UnicodeError) as error:
             raise failure(error) from error

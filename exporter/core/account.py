@@ -57,6 +57,14 @@ class Trouble(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str
 
 
+class Alarm(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A failure worth an alert, in ms: when it began, when it was first seen, when it was over."""
+
+    began: int
+    seen: int
+    ended: int | None = None
+
+
 class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     """One service: what was counted, and the newest of everything that was ever read.
 
@@ -79,6 +87,7 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     cause: Trouble | None = None
     phases: Phases = Phases()
     last_events: dict[str, int] = {}
+    alarm: Alarm | None = None
     read_at: int | None = None  # last read of both logs that succeeded
     up: bool | None = None  # whether the last read did; None before the first
 

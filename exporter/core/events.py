@@ -14,8 +14,10 @@ from exporter.core.scrub import scrub
 from exporter.core.updates import Policy
 
 
-def apply_events(account: Account, window: EventWindow, policy: Policy, classifier: Classifier) -> Outcome:
-    """The account after one whole read of the events after an instant."""
+def apply_events(
+    account: Account, window: EventWindow, policy: Policy, classifier: Classifier, now: int
+) -> Outcome:
+    """The account after one whole read of the events after an instant; `now` on our clock (ms)."""
     history = account.events.history
     shown = Counter(Key(event.occur_time, event.event_type, event.event_info) for event in window.events)
     read = ledger.Read(settled=shown, now=window.observed_at, after=window.after)
@@ -46,7 +48,7 @@ def apply_events(account: Account, window: EventWindow, policy: Policy, classifi
     if history:
         totals = counters.born(totals, EVENT_COUNTERS)
     if policy.count_history or not history:
-        totals = counters.add(totals, dict(amounts), window.observed_at, history=history)
+        totals = counters.add(totals, dict(amounts), now, history=history)
     after = msgspec.structs.replace(
         account, events=applied.ledger, counters=totals, phases=marks, last_events=last_events
     )

@@ -183,5 +183,6 @@ def _final_until(ledger: Ledger, read: Read, lateness: int) -> int | None:
     # One instant alone, or an empty log, says nothing about what else has come.
     if read.instant is not None or not times:
         return ledger.final_until
-    risen = min(max(times), read.now) - lateness
+    # An entry that is late to the very millisecond may follow a read of the same millisecond.
+    risen = min(max(times), read.now) - lateness - 1
     return risen if ledger.final_until is None else max(ledger.final_until, risen)

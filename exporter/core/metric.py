@@ -10,7 +10,8 @@ class Sample(NamedTuple):
     """One line of the exposition.
 
     `suffix` follows the family's name: "" for gauges and counters (a counter family's name ends in
-    `_total` already), "_sum", "_count" or "_bucket" else. `labels` are in the order they are shown.
+    `_total` already), "_sum", "_count" or "_bucket" else. `labels` are shown sorted by
+    name.
     """
 
     suffix: str

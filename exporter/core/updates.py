@@ -42,10 +42,10 @@ class Policy(msgspec.Struct, frozen=True):
     count_history: bool = True
 
 
-def apply_updates(account: Account, window: UpdateWindow, policy: Policy) -> Outcome:
-    """The account after one whole read of the update log, or of one instant of it."""
+def apply_updates(account: Account, window: UpdateWindow, policy: Policy, now: int) -> Outcome:
+    """The account after a whole read of the update log, or of one instant of it; `now` on our clock (ms)."""
     history = account.updates.history
-    rows = sorted(window.updates, key=result_rank)
+    rows = sorted(window.updates, key=_order)
     settled_rows = [update for update in rows if update.settled]
     open_rows = [update for update in rows if not update.settled]
     shown = Counter(Key(update.update_time, update.result) for update in settled_rows)
@@ -64,8 +64,8 @@ def apply_updates(account: Account, window: UpdateWindow, policy: Policy) -> Out
     after = msgspec.structs.replace(
         account,
         updates=applied.ledger,
-        newest=max((*_known(account.newest), *rows), key=result_rank, default=None),
-        settled=max((*_known(account.settled), *settled_rows), key=result_rank, default=None),
+        newest=_newest(account.newest, rows),
+        settled=_newest(account.settled, settled_rows),
         open=_open(account, open_rows, shown, applied.ledger, window),
         last_success=_latest(account.last_success, settled_rows, SUCCESS),
         last_failure=_latest(account.last_failure, settled_rows, FAIL),
@@ -78,7 +78,7 @@ def apply_updates(account: Account, window: UpdateWindow, policy: Policy) -> Out
     if after.edge:
         totals = counters.born(totals, EDGE_COUNTERS)
     if policy.count_history or not history:
-        totals = counters.add(totals, amounts, window.observed_at, history=history)
+        totals = counters.add(totals, amounts, now, history=history)
     return Outcome(
         with_cause(msgspec.structs.replace(after, counters=totals)),
         observations=observations,
@@ -88,8 +88,15 @@ def apply_updates(account: Account, window: UpdateWindow, policy: Policy) -> Out
     )
 
 
-def _known(update: Update | None) -> tuple[Update, ...]:
-    return () if update is None else (update,)
+def _order(update: Update) -> tuple[tuple[int, int], bytes]:
+    # By content where the rank is equal: what is made of a window must not depend on its order.
+    return (result_rank(update), msgspec.msgpack.encode(update))
+
+
+def _newest(before: Update | None, rows: Sequence[Update]) -> Update | None:
+    """The newer of what is known and the last of the rows; of equals the row: it is the fresher one."""
+    known = () if before is None else (before,)
+    return max((*rows[-1:], *known), key=result_rank, default=None)
 
 
 def _posted(settled_rows: Sequence[Update], growth: dict[Key, int]) -> list[Update]:

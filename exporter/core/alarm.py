@@ -1,0 +1,33 @@
+"""Since when a service's failed deployment is worth waking somebody, and when that was over."""
+
+import msgspec
+
+from exporter.core.account import Account, Alarm
+
+# On purpose, so nobody is to be woken.
+_STOPPED = "stopped"
+
+
+def with_alarm(account: Account, now: int, settling: int) -> Account:
+    """The account with its alarm raised, ended or left alone.
+
+    Args:
+        account: as the last read left it.
+        now: ms since the epoch.
+        settling: how many ms an end waits before it is told; a failure meanwhile is the same alarm.
+
+    """
+    alarm = _alarm(account, now, settling)
+    return account if alarm == account.alarm else msgspec.structs.replace(account, alarm=alarm)
+
+
+def _alarm(account: Account, now: int, settling: int) -> Alarm | None:
+    alarm = account.alarm
+    if account.settled is None or not account.failing or account.row.status == _STOPPED:
+        if alarm is None or alarm.ended is not None:
+            return alarm
+        return msgspec.structs.replace(alarm, ended=now)
+    if alarm is not None and (alarm.ended is None or now < alarm.ended + settling):
+        return msgspec.structs.replace(alarm, ended=None)
+    began = account.outage_since if account.outage_since is not None else account.settled.update_time
+    return Alarm(began=min(began, now), seen=now)
