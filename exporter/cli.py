@@ -23,6 +23,10 @@ CANNOT_RUN = 1
 WRONG_USAGE = 2
 
 
+class WrongUsageError(Exception):
+    """Flags that do not go together; the message is one sentence."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0 done or asked to stop, 1 it could not run, 2 wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -37,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
+    except WrongUsageError as error:
+        print(f"modelarts-exporter: {error}", file=sys.stderr)
+        return WRONG_USAGE
     except (ConfigError, StoreError, ScenarioError, OSError, ValueError) as error:
         print(f"modelarts-exporter: {error}", file=sys.stderr)
         return CANNOT_RUN
@@ -133,7 +140,7 @@ def _add_shard(parser: argparse.ArgumentParser) -> None:
 
 def _shard(options: argparse.Namespace) -> Shard:
     if not 0 <= options.shard_index < options.shard_total:
-        raise ValueError(
+        raise WrongUsageError(
             f"--shard.index is {options.shard_index}; it must be 0 to {options.shard_total - 1}, "
             f"one less than --shard.total."
         )
@@ -146,10 +153,9 @@ def _add_log(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def _logger(level: str, form: str) -> FilteringBoundLogger:

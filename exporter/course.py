@@ -47,7 +47,7 @@ class Course:
     @property
     def busy(self) -> int:
         """Requests under way, at most one a fetcher."""
-        return self.project.reading + (self.list_due is None)
+        return self.project.turns.reading + (self.list_due is None)
 
     @property
     def may_read(self) -> bool:
@@ -57,21 +57,21 @@ class Course:
     def next_due(self) -> int | None:
         """When (ticks) this project wants the loop back; None while only an answer can change anything."""
         dues = [] if self.list_due is None else [self.list_due]
-        service = self.project.next_due()
+        service = self.project.turns.next_due()
         if service is not None and self.may_read and self.busy < self.project.settings.concurrency:
             dues.append(service)
         return min(dues, default=None)
 
     def caught_up(self, tick: int) -> bool:
         """Whether it was listed, or failed to be, and nothing that was due is unread."""
-        return self.project.up is not None and (self.refused or not self.project.overdue(tick))
+        return self.project.up is not None and (self.refused or not self.project.turns.overdue(tick))
 
     def begin_cycle(self, begun: int, tick: int) -> Iterable[float]:
         """A poll is a list and the reads that were due with it; the next begins when it is done.
 
         Returns the duration in seconds of each poll that is over.
         """
-        due = self.project.overdue(tick)
+        due = self.project.turns.overdue(tick)
         if self._cycle_begun is None:
             self._cycle_begun, self._waiting = begun, set(due)
         else:

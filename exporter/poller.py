@@ -141,7 +141,7 @@ class Poller:
             gone |= {(name, service_id) for service_id in (*course.project.services, "")}
         for lane in lanes:
             before = self._courses.get(lane.settings.name)
-            course = Course(lane, self._books.open(lane.settings))
+            course = Course(lane, self._books.open(lane.settings, self._clock()))
             if before is not None and before.key == course.key:
                 course.listed_at, course.project.up = before.listed_at, before.project.up
             kept[lane.settings.name] = course

@@ -1,10 +1,9 @@
-"""One project while the program runs: its services, their turns, and what each answer makes of them.
+"""One project while the program runs: its services, and what each answer makes of them.
 
 Owned by the writer thread. Answers stage changes; `settle` makes them the truth once they are durable,
 `discard` forgets them when they could not be made so.
 """
 
-import heapq
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -12,7 +11,6 @@ import msgspec
 
 from exporter.core import account as accounts
 from exporter.core import fleet as fleets
-from exporter.core import schedule
 from exporter.core.account import Account, Outcome
 from exporter.core.alarm import with_alarm
 from exporter.core.causes import Classifier
@@ -20,10 +18,11 @@ from exporter.core.counters import release
 from exporter.core.events import apply_events
 from exporter.core.fleet import Fleet
 from exporter.core.records import EventWindow, ServiceList, ServiceRow, UpdateWindow
-from exporter.core.schedule import Pace, Turn, Watch
+from exporter.core.schedule import Pace
 from exporter.core.source import Gone
 from exporter.core.updates import Policy, apply_updates
 from exporter.fetching import Job, Reading
+from exporter.turns import Turns
 
 
 class Settings(NamedTuple):
@@ -49,7 +48,7 @@ class Project:
         settings: Settings,
         stored: Mapping[str, Account],
         fleet: Fleet | None,
-        recall: Callable[[str], Account | None],
+        recall: Callable[[str, int], Account | None],
     ) -> None:
         self.settings = settings
         self.services = dict(stored)
@@ -60,95 +59,15 @@ class Project:
         self._recall = recall
         self._staged: dict[str, Account | None] = {}
         self._staged_fleet: Fleet | None = None
-        self._watches: dict[str, Watch] = {service_id: Watch() for service_id in stored}
-        self._turns: dict[str, Turn] = {}  # not due yet
-        self._by_due: list[tuple[int, str]] = []
-        self._urgency: dict[str, int] = {}  # due, and waiting for a fetcher
-        self._ready: list[tuple[int, str]] = []
         self._absences: dict[str, int] = {}
-        self._reading: dict[str, bool] = {}  # by service_id: whether its last read had failed
-        for service_id in stored:
-            self._plan(service_id, 0)
-
-    # --- what is due -------------------------------------------------------------------------------
-
-    def next_due(self) -> int | None:
-        """When (ticks) a service will be due that is not due yet."""
-        return self._by_due[0][0] if self._by_due else None
-
-    @property
-    def reading(self) -> int:
-        """Jobs under way."""
-        return len(self._reading)
-
-    def overdue(self, now: int) -> frozenset[str]:
-        """The services that are due and not read yet, and those being read."""
-        self._collect(now)
-        return frozenset(self._urgency.keys() | self._reading.keys())
+        self._gone: dict[str, ServiceRow] = {}
+        self.turns = Turns(settings.pace, settings.concurrency)
+        for account in stored.values():
+            self.turns.begin(account, 0)
 
     def next_job(self, now: int) -> Job | None:
-        """The most urgent job, or None; `now` in ticks.
-
-        Half of the fetchers at most work on services whose last read failed, so that a broken service
-        that lets every request run into its timeout delays no other.
-        """
-        self._collect(now)
-        passed_over = []
-        job = None
-        while self._ready and job is None:
-            urgency, service_id = heapq.heappop(self._ready)
-            if self._urgency.get(service_id) != urgency:
-                continue  # an older entry of one that became more urgent, or is gone
-            if self._watches[service_id].failures and self._failing_reads() >= max(
-                self.settings.concurrency // 2, 1
-            ):
-                passed_over.append((urgency, service_id))
-                continue
-            job = self._job(service_id, now)
-        for entry in passed_over:
-            heapq.heappush(self._ready, entry)
-        return job
-
-    def _collect(self, now: int) -> None:
-        while self._by_due and self._by_due[0][0] <= now:
-            due, service_id = heapq.heappop(self._by_due)
-            turn = self._turns.get(service_id)
-            if turn is not None and turn.due == due:
-                del self._turns[service_id]
-                self._await(service_id, turn.urgency)
-
-    def _await(self, service_id: str, urgency: int) -> None:
-        if urgency < self._urgency.get(service_id, urgency + 1):
-            self._urgency[service_id] = urgency
-            heapq.heappush(self._ready, (urgency, service_id))
-
-    def _failing_reads(self) -> int:
-        return sum(self._reading.values())
-
-    def _job(self, service_id: str, now: int) -> Job:
-        account, watch = self.services[service_id], self._watches[service_id]
-        del self._urgency[service_id]
-        self._reading[service_id] = watch.failures > 0
-        return Job(
-            service_id,
-            begun=now,
-            instant=schedule.instant(account, watch, self.settings.pace, now),
-            logged=account.newest is not None,
-            after=account.events.final_until,
-            detail=schedule.wants_detail(account, watch),
-        )
-
-    def _plan(self, service_id: str, now: int) -> None:
-        account = self._current(service_id)
-        if account is None or service_id in self._reading:
-            return
-        turn = schedule.next_poll(account, self._watches[service_id], self.settings.pace, now)
-        if service_id in self._urgency:
-            if turn.due <= now:
-                self._await(service_id, turn.urgency)
-        elif self._turns.get(service_id) != turn:
-            self._turns[service_id] = turn
-            heapq.heappush(self._by_due, (turn.due, service_id))
+        """The most urgent job, or None; `now` in ticks."""
+        return self.turns.next_job(self.services.__getitem__, now)
 
     # --- what an answer makes of it ----------------------------------------------------------------
 
@@ -164,7 +83,7 @@ class Project:
         outcomes = []
         for row in services.rows:
             self._absences.pop(row.service_id, None)
-            if not self.settings.wants(row):
+            if not self.settings.wants(row) or self._is_gone(row):
                 if row.service_id in self.services:
                     self._stage(row.service_id, None)
                 continue
@@ -174,27 +93,32 @@ class Project:
                 self._staged_fleet = msgspec.structs.replace(fleet, started=True)
             # A row that could not be read may be any of the missing ones.
             if not services.malformed:
-                self._count_absences({row.service_id for row in services.rows})
+                present = {row.service_id for row in services.rows}
+                self._count_absences(present)
+                self._gone = {
+                    service_id: row for service_id, row in self._gone.items() if service_id in present
+                }
         return outcomes
+
+    def _is_gone(self, row: ServiceRow) -> bool:
+        """Whether its logs said that it does not exist, and the list, a little late, shows the same row."""
+        return self._gone.get(row.service_id) == accounts.without_call_totals(row)
 
     def _listed_row(self, row: ServiceRow, now: int, tick: int, *, history: bool) -> Outcome:
         before = self._current(row.service_id)
         if before is None:
-            before = self._recall(row.service_id)
+            before = self._recall(row.service_id, now)
             outcome = (
                 accounts.with_row(before, row, now) if before else accounts.opened(row, now, history=history)
             )
-            self._watches[row.service_id] = Watch()
             self._stage(row.service_id, self._alarmed(outcome.account, now))
-            self._plan(row.service_id, tick)
+            self.turns.begin(outcome.account, tick)
             return outcome
         outcome = accounts.with_row(before, row, now)
         if outcome.account is not before:
             self._stage(row.service_id, self._alarmed(outcome.account, now))
         if accounts.without_call_totals(row) != accounts.without_call_totals(before.row):
-            watch = self._watches[row.service_id]
-            self._watches[row.service_id] = msgspec.structs.replace(watch, changed_at=tick)
-            self._plan(row.service_id, tick)
+            self.turns.changed(outcome.account, tick)
         return outcome
 
     def _alarmed(self, account: Account, now: int) -> Account:
@@ -209,11 +133,12 @@ class Project:
     def read(self, reading: Reading, now: int, tick: int) -> Outcome | None:
         """Take over what came of a job; None for a service that is gone."""
         service_id = reading.job.service_id
-        self._reading.pop(service_id, None)
+        self.turns.returned(service_id)
         account = self._current(service_id)
         if account is None:
             return None
         if isinstance(reading.updates, Gone) or isinstance(reading.events, Gone):
+            self._gone[service_id] = accounts.without_call_totals(account.row)
             self._stage(service_id, None)
             return None
         outcome = self._apply(account, reading, now)
@@ -224,8 +149,7 @@ class Project:
         outcome = msgspec.structs.replace(outcome, account=account)
         self._stage(service_id, account)
         self._observe(outcome, now)
-        self._watch(reading, account)
-        self._plan(service_id, tick)
+        self.turns.was_read(reading, account, tick)
         return outcome
 
     def _apply(self, account: Account, reading: Reading, now: int) -> Outcome:
@@ -245,18 +169,6 @@ class Project:
     def _observe(self, outcome: Outcome, now: int) -> None:
         if outcome.observations:
             self._staged_fleet = fleets.observe(self._staged_fleet or self.fleet, outcome.observations, now)
-
-    def _watch(self, reading: Reading, account: Account) -> None:
-        job = reading.job
-        watch = self._watches[job.service_id]
-        asked = reading.detail is not None and account.settled is not None
-        self._watches[job.service_id] = msgspec.structs.replace(
-            watch,
-            tried_at=job.begun,
-            full_at=job.begun if reading.whole else watch.full_at,
-            failures=0 if reading.error is None else watch.failures + 1,
-            asked_why=account.settled.update_time if asked and account.settled else watch.asked_why,
-        )
 
     def release(
         self, scraped: Mapping[str, Iterable[str]], scraped_of_fleet: Iterable[str], now: int
@@ -287,18 +199,17 @@ class Project:
                 self.services[service_id] = account
                 continue
             self.services.pop(service_id, None)
-            for memory in (self._watches, self._turns, self._urgency, self._absences, self._reading):
-                memory.pop(service_id, None)
+            self._absences.pop(service_id, None)
+            self.turns.end(service_id)
         self.fleet = self._staged_fleet or self.fleet
         self._staged, self._staged_fleet = {}, None
 
     def discard(self, tick: int) -> None:
         """Nothing staged could be made durable; what was read must be read again."""
         for service_id in self._staged:
-            if service_id in self.services:
-                self._watches[service_id] = Watch()
-                self._plan(service_id, tick)
+            account = self.services.get(service_id)
+            if account is not None:
+                self.turns.begin(account, tick)
             else:
-                for memory in (self._watches, self._turns, self._urgency):
-                    memory.pop(service_id, None)
+                self.turns.end(service_id)
         self._staged, self._staged_fleet = {}, None

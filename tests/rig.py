@@ -101,6 +101,11 @@ class Rig:
                 found[sample.name + _labels(sample.labels)] = sample.value
         return found
 
+    def lines(self) -> dict[str, float]:
+        """The page's samples by their whole text; faster, for those who look often."""
+        pairs = (line.rsplit(" ", 1) for line in self.text().splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
     def own(self, name: str, **labels: str) -> float | None:
         """A metric of the exporter itself."""
         for family in text_string_to_metric_families(self.telemetry.render(openmetrics=False).decode()):

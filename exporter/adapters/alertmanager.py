@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from exporter.adapters.answers import clean
 from exporter.adapters.transport import USER_AGENT, Transport
 from exporter.core.pushes import Message
+from exporter.core.scrub import scrub
 from exporter.core.source import RemoteError
 
 # What Prometheus sends at once.
@@ -69,7 +69,7 @@ class Alertmanager:
             return str(error), False
         if answer.status < 300:
             return "", False
-        said = clean(answer.body.decode("utf-8", "replace"))
+        said = scrub(answer.body.decode("utf-8", "replace"))
         bad = 400 <= answer.status < 500 and answer.status not in _LATER
         return f"HTTP {answer.status}: {said}", bad
 

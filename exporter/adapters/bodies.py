@@ -147,7 +147,7 @@ def _model(entry: Document) -> Model:
         instances=count(entry.get("instance_count")),
         cpu_cores=amount(custom.get("cpu")),
         memory_mb=amount(custom.get("memory")),
-        gpus=math.fsum(gpus) if gpus else None,
+        gpus=amount(sum(gpus)) if gpus else None,
     )
 
 

@@ -87,3 +87,11 @@ def release(counters: Counters, now: int, scraped: Iterable[str] = ()) -> Counte
     if not gone:
         return counters
     return Counters(counters.values, {n: s for n, s in counters.unscraped.items() if n not in gone})
+
+
+def resumed(counters: Counters, now: int) -> Counters:
+    """After a time in which nobody could scrape them: what is held back is held from `now` (ms) on."""
+    if not any(counters.unscraped.values()):
+        return counters
+    held = {n: now if since != NOTHING_TO_SHOW else since for n, since in counters.unscraped.items()}
+    return Counters(counters.values, held)

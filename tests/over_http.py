@@ -1,0 +1,127 @@
+"""A whole exporter on an emulated cloud over HTTP, stepped by hand; nobody's clock runs by itself."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client.parser import text_string_to_metric_families
+from structlog import wrap_logger
+from structlog.testing import CapturingLogger
+
+from exporter.adapters.conversation import Credential
+from exporter.adapters.exposition import Exposition
+from exporter.adapters.store import Store
+from exporter.adapters.telemetry import Telemetry
+from exporter.core.families import PROJECT_FAMILIES, Options, service_families
+from exporter.core.schedule import Pace
+from exporter.core.updates import Policy
+from exporter.course import Lane
+from exporter.emulator import Cloud, Server, Switches
+from exporter.fetching import Fetchers
+from exporter.poller import Poller
+from exporter.publisher import Publisher
+from exporter.teller import Teller
+from tests.clients import Talk
+from tests.fakes import Clock, Inline
+from tests.rig import settings
+from tests.true_series import Series, series
+
+SECOND = 1000
+PACE = Pace(interval=10 * SECOND, active_interval=3 * SECOND, sweep_interval=60 * SECOND)
+POLICY = Policy(lateness=60 * SECOND, longest_guess=60 * SECOND)
+
+# One step answers what is due and asks for what that makes due; of a fleet of tens this never ends in more.
+_MOST_STEPS = 1000
+
+
+class World:
+    """The cloud with its clock, and one exporter after another on the same store.
+
+    `wall` is the exporter's clock and may be set apart from the cloud's; `ticks` is the one that never steps.
+    """
+
+    def __init__(self, cloud: Cloud, clock: Clock, url: str, sign: Callable[[Talk], Credential]) -> None:
+        self.cloud, self.clock, self._url, self._sign = cloud, clock, url, sign
+        self.wall, self.ticks = Clock(), Clock(0)
+        self.store = Store.open("")
+        self.restart()
+
+    def restart(self) -> None:
+        """The exporter is gone between two steps; another takes over what is durable."""
+        self.telemetry = Telemetry(["prod"], [], version="0", revision="0")
+        self.publisher = Publisher(Exposition(service_families(Options()), PROJECT_FAMILIES))
+        self.log = CapturingLogger()
+        self.poller = Poller(
+            self.store,
+            self.publisher,
+            self.telemetry,
+            Teller(wrap_logger(self.log)),
+            self.wall,
+            self.ticks,
+        )
+        self.adopt(Inline())
+
+    def adopt(self, fetchers: Fetchers) -> None:
+        """Go on with other fetchers, and a client that knows nothing yet."""
+        talk = Talk(self._url, self.wall)
+        talk.guard.clock = self.ticks
+        client = talk.client(self._sign(talk))
+        known = settings(pace=PACE, policy=POLICY)
+        self.poller.adopt([Lane(known, client, fetchers, lambda: None, lambda: 5.0)])
+
+    def rest(self) -> None:
+        """Step until nothing is due at this moment."""
+        for _ in range(_MOST_STEPS):
+            due = self.poller.step()
+            if self.poller.idle and (due is None or due > self.ticks()):
+                return
+        raise AssertionError("The poller never comes to rest.")
+
+    def forward(self, milliseconds: int) -> None:
+        """Time passes for all, and what fell due meanwhile is done at its end."""
+        for clock in (self.clock, self.wall, self.ticks):
+            clock.forward(milliseconds)
+        self.rest()
+
+    def sweep(self) -> None:
+        """Long enough for everything to be read whole, and for every 0 to be scraped."""
+        for _ in range(2 * PACE.sweep_interval // PACE.active_interval + 4):
+            self.forward(PACE.active_interval)
+            self.scrape()
+
+    def text(self) -> str:
+        """The page."""
+        pieces = self.publisher.snapshot.page.body(openmetrics=False, gzip=False, tail=b"")
+        return b"".join(pieces).decode()
+
+    def scrape(self) -> None:
+        """A scrape has taken the page."""
+        self.poller.scraped(self.publisher.snapshot.page)
+        self.rest()
+
+    def shown(self) -> Series:
+        """The page's series, as Prometheus' own client reads them."""
+        return {
+            series(sample.name, sample.labels): sample.value
+            for family in text_string_to_metric_families(self.text())
+            for sample in family.samples
+        }
+
+    def own(self, name: str, **labels: str) -> float:
+        """A metric of the exporter itself."""
+        return next(
+            sample.value
+            for family in text_string_to_metric_families(self.telemetry.render(openmetrics=False).decode())
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+
+@contextmanager
+def world(
+    switches: Switches | None = None, sign: Callable[[Talk], Credential] = Talk.access_key
+) -> Iterator[World]:
+    """A new cloud on a socket; the exporter has not asked it anything yet."""
+    clock = Clock()
+    cloud = Cloud(clock, switches)
+    with Server(cloud) as server:
+        yield World(cloud, clock, server.url, sign)

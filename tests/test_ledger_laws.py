@@ -1,0 +1,468 @@
+"""The ledger's five laws over whatever a log may do, straight, through updates and through events.
+
+Times are small numbers and an entry may appear ten of them late. What went wrong is told as the shortest
+story that shows it.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from exporter.core import ledger
+from exporter.core.account import EVENTS, UPDATES, Account, opened
+from exporter.core.causes import Classifier
+from exporter.core.events import apply_events
+from exporter.core.ledger import CHANGED, FUTURE, OLDEST_KEPT_MS, VANISHED, Anomaly, Key, Ledger, Read
+from exporter.core.records import Event, EventWindow, ServiceRow, Update, UpdateWindow
+from exporter.core.updates import Policy, apply_updates
+
+LATENESS = 10
+BEGIN = 1000
+POLICY = Policy(lateness=LATENESS, longest_guess=100)
+CLASSIFIER = Classifier()
+
+
+class Row(NamedTuple):
+    """What the cloud shows of an entry."""
+
+    time: int
+    kind: str
+    text: str = ""
+
+
+@dataclass
+class Entry:
+    """One entry as it truly is; `ghost`: its RUNNING row stays beside the settled one."""
+
+    time: int
+    kind: str
+    text: str = ""
+    ghost: bool = False
+    hidden: bool = False
+    shown: bool = False
+    counted: bool = False
+
+    @property
+    def settled(self) -> bool:
+        return self.kind != "RUNNING"
+
+    def rows(self) -> list[Row]:
+        if self.hidden:
+            return []
+        return [Row(self.time, self.kind, self.text), *([Row(self.time, "RUNNING")] if self.ghost else [])]
+
+
+class Shown(NamedTuple):
+    """One whole read: its rows, its date, and the part that was asked for."""
+
+    rows: tuple[Row, ...]
+    now: int
+    after: int | None = None
+    instant: int | None = None
+
+
+# --- three ways to count, each a value before and after ---------------------------------------------
+
+
+class Direct:
+    """The ledger itself."""
+
+    def __init__(self) -> None:
+        self.ledger, self.totals = Ledger(), Counter[str]()
+
+    def read(self, shown: Shown) -> object:
+        settled = [Key(*row) for row in shown.rows if row.kind != "RUNNING"]
+        opens = frozenset(row.time for row in shown.rows if row.kind == "RUNNING")
+        read = Read(Counter(settled), shown.now, opens, shown.after, shown.instant)
+        applied = ledger.apply(self.ledger, read, LATENESS)
+        self.ledger = applied.ledger
+        for key, growth in applied.growth.items():
+            self.totals[key.kind] += growth
+        return applied.ledger, applied.growth, frozenset(applied.anomalies)
+
+    def restart(self) -> None:
+        self.ledger = msgspec.msgpack.decode(msgspec.msgpack.encode(self.ledger), type=Ledger)
+
+
+class ByAccount:
+    """An account that reads."""
+
+    prefix = ""
+
+    def __init__(self) -> None:
+        self.account = opened(ServiceRow("s"), BEGIN, history=False).account
+
+    @property
+    def totals(self) -> Counter[str]:
+        values = self.account.counters.values
+        return Counter({n.removeprefix(self.prefix): int(v) for n, v in values.items() if self.is_ours(n)})
+
+    def is_ours(self, name: str) -> bool:
+        return name.startswith(self.prefix)
+
+    def restart(self) -> None:
+        self.account = msgspec.msgpack.decode(msgspec.msgpack.encode(self.account), type=Account)
+
+
+class ByUpdates(ByAccount):
+    prefix = UPDATES
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.account.updates
+
+    def read(self, shown: Shown) -> object:
+        window = UpdateWindow(tuple(Update(r.time, r.kind) for r in shown.rows), shown.now, shown.instant)
+        outcome = apply_updates(self.account, window, POLICY, shown.now)
+        self.account = outcome.account
+        return frozenset(outcome.anomalies), outcome.account, outcome.observations
+
+
+class ByEvents(ByAccount):
+    prefix = EVENTS
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.account.events
+
+    def read(self, shown: Shown) -> object:
+        window = EventWindow(tuple(Event(*row) for row in shown.rows), shown.now, shown.after)
+        outcome = apply_events(self.account, window, POLICY, CLASSIFIER, shown.now)
+        self.account = outcome.account
+        return frozenset(outcome.anomalies), outcome.account, outcome.events
+
+
+Counting = Direct | ByUpdates | ByEvents
+
+
+# --- what happens -----------------------------------------------------------------------------------
+
+
+class Story:
+    """A log's life as it truly is, what was read of it, and what was counted; told as it goes."""
+
+    def __init__(self, counting: Callable[[], Counting]) -> None:
+        self.counting = counting()
+        self.lines: list[str] = []
+        self.entries: list[Entry] = []
+        self.counted_and_gone = Counter[str]()
+        self.now, self.slow = BEGIN, 0
+
+    def tell(self, line: str) -> None:
+        self.lines.append(f"at {self.now}: {line}")
+
+    def check(self, holds: bool, law: str) -> None:
+        assert holds, "\n".join(["", *self.lines, f"=> {law}"])
+
+    def appears(self, late: int, kind: str, text: str) -> None:
+        """An entry appears, dated at most `LATENESS` ago, or in the future (`late` < 0)."""
+        entry = Entry(self.now - late, kind, text)
+        for other in self.entries:
+            if other.time == entry.time:
+                other.hidden = False  # with it there would be no telling which of them is seen
+        self.entries.append(entry)
+        self.tell(f"{kind} {text!r} dated {entry.time} appears")
+
+    def settles(self, number: int, kind: str, ghost: bool) -> None:
+        opens = [entry for entry in self.entries if not entry.settled]
+        if opens:
+            entry = opens[number % len(opens)]
+            entry.kind, entry.ghost = kind, ghost
+            self.tell(f"RUNNING of {entry.time} settles as {kind}{', beside it' if ghost else ''}")
+
+    def hides(self, number: int) -> None:
+        """All of one instant, once it was seen: what nobody saw yet would then be late."""
+        times = sorted({entry.time for entry in self.entries})
+        group = [entry for entry in self.entries if times and entry.time == times[number % len(times)]]
+        if group and all(entry.shown for entry in group):
+            hidden = not group[0].hidden
+            for entry in group:
+                entry.hidden = hidden
+            self.tell(f"the entries of {group[0].time} {'vanish' if hidden else 'are back'}")
+
+    def forgets(self, count: int) -> None:
+        """The oldest entries, once they are seen and no equal one can come any more."""
+        for entry in sorted(self.entries, key=lambda entry: entry.time)[:count]:
+            twins = [other for other in self.entries if other.time == entry.time]
+            if entry.time < self.now - LATENESS and all(twin.shown and twin.settled for twin in twins):
+                self.entries.remove(entry)
+                self.counted_and_gone[entry.kind] += entry.counted
+                self.tell(f"{entry.kind} of {entry.time} is forgotten")
+
+    def waits(self, time: int) -> None:
+        self.now += time
+
+    def clock_steps(self, back: int) -> None:
+        self.slow = back
+        self.tell(f"our clock is {back} slow")
+
+    def restarts(self) -> None:
+        self.counting.restart()
+        self.tell("restart")
+
+    def reads(self, part: str, number: int, backwards: bool, crash: bool) -> None:
+        shown = self.window(part, number, backwards)
+        asked = (
+            f" of {shown.instant}"
+            if shown.instant is not None
+            else f" after {shown.after}"
+            if shown.after
+            else ""
+        )
+        self.tell(f"read{asked} dated {shown.now} shows {[' '.join(map(str, row)) for row in shown.rows]}")
+        before = dict(self.counting.totals)
+        if crash:
+            self.counting, kept = self.copy(), self.counting
+            self.counting.read(shown)
+            self.counting = kept
+            self.tell("crash before the commit")
+            return
+        mirror = self.copy()
+        seen = self.counting.read(shown)
+        other = mirror.read(shown._replace(rows=shown.rows[::-1]))
+        self.check(seen == other, "the order inside a window matters")
+        for entry in self.entries:
+            if not entry.hidden and covers(shown, entry.time):
+                entry.shown = True
+                entry.counted = entry.counted or entry.settled
+        totals = +self.counting.totals
+        truth = self.truth()
+        self.check(
+            all(totals[kind] >= was for kind, was in before.items()), f"{before} fell to {dict(totals)}"
+        )
+        self.check(all(totals[k] <= truth[k] for k in totals), f"{dict(totals)} posted, {dict(truth)} exist")
+        self.check(totals == truth, f"counted {told(totals)}, the truth is {told(truth)}")
+        again = self.copy()
+        again.read(shown)
+        self.check(+again.totals == totals, f"the same window again makes {dict(again.totals)}")
+
+    def truth(self) -> Counter[str]:
+        return Counter(entry.kind for entry in self.entries if entry.counted) + self.counted_and_gone
+
+    def copy(self) -> Counting:
+        copied = object.__new__(type(self.counting))
+        copied.__dict__ = {
+            n: Counter(v) if isinstance(v, Counter) else v for n, v in vars(self.counting).items()
+        }
+        return copied
+
+    def window(self, part: str, number: int, backwards: bool) -> Shown:
+        rows = [row for entry in self.entries for row in entry.rows()]
+        if backwards:
+            rows.reverse()
+        shown = Shown(tuple(rows), self.now - self.slow)
+        if part == "tail" and self.counting.ledger.final_until is not None:
+            shown = shown._replace(after=self.counting.ledger.final_until - number)
+        if part == "instant" and rows:
+            shown = shown._replace(instant=rows[number % len(rows)].time)
+        return shown._replace(rows=tuple(row for row in rows if covers(shown, row.time)))
+
+
+def told(totals: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(totals.items())) or "nothing"
+
+
+def covers(shown: Shown, time: int) -> bool:
+    if shown.instant is not None:
+        return time == shown.instant
+    return shown.after is None or time > shown.after
+
+
+Step = tuple[str, tuple[object, ...]]
+
+
+def step(name: str, *arguments: st.SearchStrategy[object]) -> st.SearchStrategy[Step]:
+    return st.tuples(st.just(name), st.tuples(*arguments))
+
+
+# Few times and few texts, so that equal ones are common; now and then one from the future.
+LATE = st.one_of(st.integers(0, 2), st.integers(-30, LATENESS))
+SMALL = st.integers(0, 5)
+RESULT = st.sampled_from(["SUCCESS", "FAIL"])
+ANYWAY = [
+    step("waits", st.one_of(st.integers(1, 3), st.integers(1, 3 * LATENESS))),
+    step("hides", SMALL),
+    step("forgets", SMALL),
+    step("clock_steps", st.sampled_from([0, 5, 50])),
+    step("restarts"),
+]
+WHOLE = step("reads", st.just("whole"), st.just(0), st.booleans(), st.booleans())
+UPDATE_STEPS = st.one_of(
+    step("appears", LATE, st.just("RUNNING"), st.just("")),
+    step("appears", LATE, RESULT, st.just("")),
+    step("settles", SMALL, RESULT, st.booleans()),
+    WHOLE,
+    step("reads", st.just("instant"), SMALL, st.booleans(), st.booleans()),
+    *ANYWAY,
+)
+EVENT_STEPS = st.one_of(
+    step("appears", LATE, st.sampled_from(["normal", "abnormal"]), st.sampled_from(["a", "b"])),
+    step("appears", LATE, st.sampled_from(["normal", "abnormal"]), st.sampled_from(["a", "b"])),
+    WHOLE,
+    step("reads", st.just("tail"), SMALL, st.booleans(), st.booleans()),
+    *ANYWAY,
+)
+
+
+def live(counting: Callable[[], Counting], steps: Sequence[Step]) -> Story:
+    """Play the steps, then let the clock be right and everything that exists be read once more."""
+    story = Story(counting)
+    for name, arguments in steps:
+        getattr(story, name)(*arguments)
+    story.clock_steps(0)
+    for entry in story.entries:
+        entry.hidden = False
+    story.reads("whole", 0, backwards=False, crash=False)
+    return story
+
+
+OPEN_FOR_LONG: list[Step] = [
+    ("appears", (0, "RUNNING", "")),
+    ("reads", ("whole", 0, False, False)),
+    *[
+        step
+        for _ in range(5)
+        for step in (("waits", (30,)), ("appears", (0, "FAIL", "")), ("reads", ("whole", 0, False, False)))
+    ],
+    ("restarts", ()),
+    ("settles", (0, "SUCCESS", False)),
+]
+ONE_INSTANT_ALONE: list[Step] = [
+    ("appears", (0, "SUCCESS", "")),
+    ("waits", (2 * LATENESS,)),
+    ("appears", (0, "RUNNING", "")),
+    ("reads", ("instant", 1, False, False)),
+]
+LATE_AT_THE_LIMIT: list[Step] = [
+    ("appears", (0, "SUCCESS", "")),
+    ("reads", ("whole", 0, False, False)),
+    ("waits", (LATENESS,)),
+    ("appears", (0, "SUCCESS", "")),
+    ("reads", ("whole", 0, False, False)),
+    ("waits", (1,)),
+    ("appears", (LATENESS, "FAIL", "")),
+]
+FROM_THE_FUTURE: list[Step] = [
+    ("appears", (-30, "abnormal", "a")),
+    ("reads", ("whole", 0, False, False)),
+    ("waits", (15,)),
+    ("appears", (LATENESS, "abnormal", "a")),
+    ("reads", ("tail", 0, False, False)),
+]
+
+
+@pytest.mark.parametrize("counting", [Direct, ByUpdates])
+@settings(max_examples=400)
+@given(steps=st.lists(UPDATE_STEPS, min_size=5, max_size=40))
+@example(steps=OPEN_FOR_LONG)
+@example(steps=ONE_INSTANT_ALONE)
+@example(steps=LATE_AT_THE_LIMIT)
+def test_an_update_log_is_counted_exactly_whatever_it_does(
+    counting: Callable[[], Counting], steps: list[Step]
+) -> None:
+    live(counting, steps)
+
+
+@pytest.mark.parametrize("counting", [Direct, ByEvents])
+@settings(max_examples=400)
+@given(steps=st.lists(EVENT_STEPS, min_size=5, max_size=40))
+@example(steps=FROM_THE_FUTURE)
+def test_an_event_log_is_counted_exactly_whatever_it_does(
+    counting: Callable[[], Counting], steps: list[Step]
+) -> None:
+    live(counting, steps)
+
+
+def test_a_wrong_total_tells_its_story(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "_held", lambda ledger, read: ())
+    with pytest.raises(AssertionError) as failure:
+        live(Direct, OPEN_FOR_LONG)
+    story = str(failure.value).removesuffix("\nassert False")
+    assert "at 1000: RUNNING '' dated 1000 appears" in story
+    assert story.endswith("=> counted 5 FAIL, the truth is 5 FAIL, 1 SUCCESS")
+
+
+def tally(*rows: Row, now: int, before: Ledger | None = None, after: int | None = None) -> ledger.Applied:
+    """One read of these rows, long after they were written."""
+    opens = frozenset(row.time for row in rows if row.kind == "RUNNING")
+    settled = Counter(Key(*row) for row in rows if row.kind != "RUNNING")
+    return ledger.apply(before or Ledger(), Read(settled, now, opens, after), LATENESS)
+
+
+def kinds(applied: ledger.Applied) -> list[str]:
+    return [anomaly.kind for anomaly in applied.anomalies]
+
+
+def test_an_entry_that_vanishes_is_an_anomaly_told_once_and_stays_counted() -> None:
+    first = tally(Row(100, "FAIL"), Row(101, "FAIL"), now=200)
+    second = tally(Row(101, "FAIL"), now=200, before=first.ledger)
+    assert second.anomalies == (Anomaly(VANISHED, Key(100, "FAIL")),)
+    third = tally(Row(101, "FAIL"), now=200, before=second.ledger)
+    back = tally(Row(100, "FAIL"), Row(101, "FAIL"), now=200, before=third.ledger)
+    assert (kinds(third), kinds(back), back.growth) == ([], [], {})
+
+
+def test_an_entry_that_changes_is_an_anomaly_and_counts_as_what_it_is_now_too() -> None:
+    first = tally(Row(100, "FAIL"), now=200)
+    second = tally(Row(100, "SUCCESS"), now=200, before=first.ledger)
+    assert second.anomalies == (Anomaly(CHANGED, Key(100, "FAIL")),)
+    assert second.growth == {Key(100, "SUCCESS"): 1}
+
+
+def test_one_of_two_equal_entries_may_vanish_and_come_back() -> None:
+    first = tally(Row(100, "FAIL"), Row(100, "FAIL"), now=200)
+    second = tally(Row(100, "FAIL"), now=200, before=first.ledger)
+    third = tally(Row(100, "FAIL"), Row(100, "FAIL"), now=200, before=second.ledger)
+    assert (first.growth, second.growth, third.growth) == ({Key(100, "FAIL"): 2}, {}, {})
+    assert (kinds(second), kinds(third)) == ([CHANGED], [])
+
+
+def test_what_the_cloud_forgets_by_age_is_no_anomaly() -> None:
+    month = 31 * 24 * 3600 * 1000
+    first = tally(Row(100, "FAIL"), Row(105, "FAIL"), now=200)
+    assert kinds(tally(Row(105, "FAIL"), now=100 + month, before=first.ledger)) == []
+    assert kinds(tally(now=100 + month, before=first.ledger)) == []
+    # It forgets the oldest first, and nothing of this week.
+    assert kinds(tally(Row(100, "FAIL"), now=100 + month, before=first.ledger)) == [VANISHED]
+    assert kinds(tally(now=200, before=first.ledger)) == [VANISHED, VANISHED]
+
+
+def test_an_entry_dated_in_the_future_counts_and_is_an_anomaly() -> None:
+    applied = tally(Row(150, "abnormal", "a"), Row(500, "abnormal", "a"), now=200)
+    assert applied.growth == {Key(150, "abnormal", "a"): 1, Key(500, "abnormal", "a"): 1}
+    assert applied.anomalies == (Anomaly(FUTURE, Key(500, "abnormal", "a")),)
+    assert applied.ledger.final_until == 200 - LATENESS - 1
+
+
+def test_only_what_may_still_change_is_kept() -> None:
+    rows = [Row(time, "FAIL") for time in range(1000)]
+    applied = tally(Row(3, "RUNNING"), *rows, now=2000)
+    assert [t.key.time for t in applied.ledger.live] == [3, *range(999 - LATENESS, 1000)]
+    assert applied.ledger.held == (3,)
+    assert tally(*rows, now=2000, before=applied.ledger).ledger.held == ()
+
+
+def test_an_open_update_that_vanished_is_awaited_until_the_cloud_must_have_forgotten_it() -> None:
+    first = tally(Row(100, "RUNNING"), Row(200, "FAIL"), now=200)
+    later = tally(Row(200, "FAIL"), now=100 + OLDEST_KEPT_MS - 1, before=first.ledger)
+    assert later.ledger.held == (100,)
+    assert tally(Row(200, "FAIL"), now=100 + OLDEST_KEPT_MS, before=later.ledger).ledger.held == ()
+
+
+def test_an_open_entry_of_a_final_instant_is_not_taken_up() -> None:
+    first = tally(Row(100, "FAIL"), Row(200, "FAIL"), now=200)
+    flipped = tally(Row(100, "RUNNING"), Row(200, "FAIL"), now=200, before=first.ledger)
+    again = tally(Row(100, "FAIL"), Row(200, "FAIL"), now=200, before=flipped.ledger)
+    assert (flipped.ledger.held, again.growth) == ((), {})
+
+
+def test_an_empty_log_says_nothing_about_what_is_to_come() -> None:
+    empty = tally(now=200)
+    assert (empty.ledger.known, empty.ledger.final_until) == (True, None)
+    assert tally(Row(5, "FAIL"), now=300, before=empty.ledger).growth == {Key(5, "FAIL"): 1}
