@@ -4,13 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from exporter.adapters.store import ProjectChange, ServiceChange, Store
-from exporter.core.account import ROW_COUNTERS, Account, without_call_totals
+from exporter.adapters.store import Change, PastChange, ProjectChange, ServiceChange, Store
+from exporter.core.account import ROW_COUNTERS, Account, Outcome, without_call_totals
 from exporter.core.counters import resumed
 from exporter.core.fleet import Fleet
+from exporter.core.history import History, extended
 from exporter.course import Course
 from exporter.project import Project, Settings
 
+Key = tuple[str, str]  # a project's name and project_id
 Calls = tuple[float, ...]  # what the `ROW_COUNTERS` are at
 
 
@@ -27,6 +29,7 @@ class _Kept(msgspec.Struct, frozen=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _account = msgspec.msgpack.Decoder(Account).decode
+_history = msgspec.msgpack.Decoder(History).decode
 _kept = msgspec.msgpack.Decoder(_Kept).decode
 
 
@@ -56,9 +59,11 @@ class Books:
 
         return Project(settings, stored, fleet, recall)
 
-    def changes(self, courses: Iterable[Course]) -> list[ServiceChange | ProjectChange]:
-        """What has to be written before the staged changes may be shown."""
-        found: list[ServiceChange | ProjectChange] = []
+    def changes(
+        self, courses: Iterable[Course], outcomes: Iterable[tuple[Course, str, Outcome]]
+    ) -> list[Change]:
+        """What has to be written before the staged changes, to which `outcomes` led, may be shown."""
+        found: list[Change] = list(self._past_changes(outcomes))
         for course in courses:
             staged, fleet = course.project.staged()
             found += _service_changes(course, staged)
@@ -69,7 +74,22 @@ class Books:
                 found.append(ProjectChange(course.key, _encode(kept)))
         return found
 
-    def write(self, changes: list[ServiceChange | ProjectChange]) -> None:
+    def _past_changes(self, outcomes: Iterable[tuple[Course, str, Outcome]]) -> Iterator[Change]:
+        pasts: dict[tuple[Key, str], History] = {}
+        for course, service_id, outcome in outcomes:
+            if outcome.past_events or outcome.past_updates:
+                place = (course.key, service_id)
+                before = pasts.get(place) or self.history(*place) or History()
+                pasts[place] = extended(before, outcome.past_events, outcome.past_updates)
+        for (key, service_id), past in pasts.items():
+            yield PastChange(key, service_id, _encode(past))
+
+    def history(self, key: Key, service_id: str) -> History | None:
+        """A service's last events and updates."""
+        blob = self._store.past(key, service_id)
+        return None if blob is None else _history(blob)
+
+    def write(self, changes: list[Change]) -> None:
         """Make them durable, all or none."""
         self._store.commit(changes)
 

@@ -23,7 +23,7 @@ from exporter.emulator import (
     Server,
     live,
 )
-from exporter.program import Program, RunOptions
+from exporter.program import Program, RunOptions, await_signal
 
 # Beside the package in a checkout; the wheel does not carry them.
 _RULES = Path(__file__).parents[1] / "alerts" / "modelarts.rules.yml"
@@ -41,7 +41,7 @@ def emulate(server: Server) -> int:
         print(f"ModelArts and IAM (emulated): {server.url}", flush=True)
         print(f"  project_id {DEFAULT_PROJECT}, IAM at {server.url}/v3", flush=True)
         print(f"  domain {DEFAULT_DOMAIN}, user {DEFAULT_USER}, password {DEFAULT_PASSWORD}", flush=True)
-        stop.wait()
+        await_signal(stop)
     return 0
 
 
@@ -62,7 +62,7 @@ def run(listen: str, log: FilteringBoundLogger) -> int:
         for line in _peers(stack, directory, exporter):
             print(line, flush=True)
         print("Ctrl-C ends all of it.", flush=True)
-        stop.wait()
+        await_signal(stop)
     return 0
 
 

@@ -29,7 +29,7 @@ def run(config_file: str, storage_path: str, shard: Shard, log: FilteringBoundLo
     telemetry = Telemetry(names, [], version=VERSION, revision=revision())
     publisher = Publisher(exposition(config))
     store = Store.open(storage_path)
-    poller = Poller(store, publisher, telemetry, Teller(log), clock=now_ms, ticks=monotonic_ms)
+    poller = Poller(store, publisher, telemetry, Teller(log, telemetry), clock=now_ms, ticks=monotonic_ms)
     poller.adopt(lanes(config, shard, telemetry, now_ms))
     while True:
         poller.step()

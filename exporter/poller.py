@@ -13,8 +13,9 @@ from exporter.adapters.store_faults import StoreError
 from exporter.adapters.telemetry import Telemetry
 from exporter.books import Books
 from exporter.core.account import Outcome
+from exporter.core.history import History
 from exporter.core.records import ServiceList
-from exporter.core.source import Refused, RemoteError, Stopping, Torn
+from exporter.core.source import Refused, RemoteError, Stopping
 from exporter.course import Course, Lane
 from exporter.fetching import Job, Reading, list_services, read_service
 from exporter.publisher import Key, Publisher
@@ -26,6 +27,9 @@ _REFUSED_AGAIN_MS = 1000
 
 # The loop wakes at least this often, so that `/-/healthy` can tell a slow loop from a dead one.
 _LONGEST_NAP_MS = 1000
+
+# A page may wait this long for the writer: a commit of a whole large fleet takes less.
+_LONGEST_LOOK_SECONDS = 5.0
 
 # A disk that is full stays so for a while; what could not be kept is read again then.
 _STORE_AGAIN_MS = 10_000
@@ -72,6 +76,20 @@ class Poller:
     def scraped(self, page: Page) -> None:
         """A scrape has taken the whole of `page`."""
         self.tell(partial(self._scraped, page))
+
+    def history(self, project: str, service_id: str) -> History | None:
+        """A service's last events and updates. Raises `TimeoutError` if the writer is busy for too long."""
+        answers: SimpleQueue[History | None] = SimpleQueue()
+
+        def look() -> None:
+            course = self._courses.get(project)
+            answers.put(None if course is None else self._books.history(course.key, service_id))
+
+        self.tell(look)
+        try:
+            return answers.get(timeout=_LONGEST_LOOK_SECONDS)
+        except Empty:
+            raise TimeoutError("the writer thread is busy") from None
 
     def stop(self) -> None:
         """End `run` after the commit under way."""
@@ -194,10 +212,7 @@ class Poller:
         if isinstance(result, RemoteError):
             self._teller.list_failed(name, result, before=course.error)
             course.error, project.up = str(result), False
-            self._count_torn(name, result)
         else:
-            for _ in range(result.malformed):
-                self._telemetry.unknown(name, "services")
             outcomes = project.listed(result, self._clock(), tick)
             self._outcomes += [(course, service_id, outcome) for service_id, outcome in outcomes]
             self._teller.listed(name, result, before=course.error)
@@ -206,8 +221,6 @@ class Poller:
             if result.complete:
                 course.listed_at = self._clock()
                 self._telemetry.listed(name, course.listed_at / 1000)
-            else:
-                self._telemetry.torn(name)
             for seconds in course.begin_cycle(begun, tick):
                 self._telemetry.poll_duration(name, seconds)
         course.touched = True
@@ -225,18 +238,11 @@ class Poller:
             course.refused = True
             if course.list_due is not None:
                 course.list_due = self._ticks()
-        for part in (reading.updates, reading.events):
-            if isinstance(part, RemoteError):
-                self._count_torn(name, part)
         self._teller.was_read(name, reading, before)
         if outcome is not None:
             self._outcomes.append((course, service_id, outcome))
         for seconds in course.end_read(service_id, self._ticks()):
             self._telemetry.poll_duration(name, seconds)
-
-    def _count_torn(self, name: str, error: RemoteError) -> None:
-        if isinstance(error, Torn):
-            self._telemetry.torn(name)
 
     # --- held counters -----------------------------------------------------------------------------
 
@@ -257,7 +263,7 @@ class Poller:
             shown |= {(name, service_id) for service_id in staged}
             if staged or fleet is not None or course.touched:
                 shown.add((name, ""))
-        changes = self._books.changes(self._courses.values())
+        changes = self._books.changes(self._courses.values(), self._outcomes)
         try:
             if changes:
                 self._telemetry.commit(self._timed(partial(self._books.write, changes)))
@@ -284,14 +290,7 @@ class Poller:
 
     def _tell_outcomes(self) -> None:
         for course, service_id, outcome in self._outcomes:
-            name = course.key[0]
-            for anomaly in outcome.anomalies:
-                self._telemetry.anomaly(name, anomaly.kind)
-            for field, _ in outcome.unknown:
-                self._telemetry.unknown(name, field)
-            for _ in range(outcome.unclassified):
-                self._telemetry.unclassified(name)
-            self._teller.counted(name, service_id, outcome)
+            self._teller.counted(course.key[0], service_id, outcome)
         self._outcomes.clear()
 
 

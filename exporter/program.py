@@ -36,6 +36,9 @@ _SHORTEST_HANG_MS = 30_000
 # Asked to stop, the program is gone within five seconds; this leaves one of them for the web server.
 _FINISH_SECONDS = 4.0
 
+# A signal that comes in the instant before the main thread falls asleep does not wake it, so it looks up.
+_LOOK_UP_SECONDS = 1.0
+
 VERSION = version("modelarts-exporter")
 
 
@@ -53,6 +56,12 @@ def version_line() -> str:
     """What `--version` says."""
     built = f", revision {revision()}" if revision() else ""
     return f"modelarts-exporter {VERSION} (python {platform.python_version()}{built})"
+
+
+def await_signal(asked: Event) -> None:
+    """Block the main thread until a signal's handler, or another thread, has set `asked`."""
+    while not asked.wait(_LOOK_UP_SECONDS):
+        pass
 
 
 class RunOptions(NamedTuple):
@@ -91,7 +100,7 @@ class Program:
         self._publisher = Publisher(exposition(config))
         self._publisher.on_pushes = self._pushes_changed
         self._config = config
-        self._teller = Teller(log)
+        self._teller = Teller(log, self._telemetry)
         self._peers: list[Peer] = []
         self.poller = Poller(
             self._store, self._publisher, self._telemetry, self._teller, clock=now_ms, ticks=monotonic_ms
@@ -140,7 +149,7 @@ class Program:
 
     def wait(self) -> None:
         """Block until asked to stop. Raises what ended the writer, a bug of ours."""
-        self._stop.wait()
+        await_signal(self._stop)
         if self._failure is not None:
             raise self._failure
 

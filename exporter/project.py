@@ -60,7 +60,7 @@ class Project:
         self._staged: dict[str, Account | None] = {}
         self._staged_fleet: Fleet | None = None
         self._absences: dict[str, int] = {}
-        self._gone: dict[str, ServiceRow] = {}
+        self._gone: dict[str, tuple[ServiceRow, int]] = {}  # the last row, and when (ticks) the logs said so
         self.turns = Turns(settings.pace, settings.concurrency)
         for account in stored.values():
             self.turns.begin(account, 0)
@@ -83,7 +83,7 @@ class Project:
         outcomes = []
         for row in services.rows:
             self._absences.pop(row.service_id, None)
-            if not self.settings.wants(row) or self._is_gone(row):
+            if not self.settings.wants(row) or self._is_gone(row, tick):
                 if row.service_id in self.services:
                     self._stage(row.service_id, None)
                 continue
@@ -95,14 +95,15 @@ class Project:
             if not services.malformed:
                 present = {row.service_id for row in services.rows}
                 self._count_absences(present)
-                self._gone = {
-                    service_id: row for service_id, row in self._gone.items() if service_id in present
-                }
+                self._gone = {sid: gone for sid, gone in self._gone.items() if sid in present}
         return outcomes
 
-    def _is_gone(self, row: ServiceRow) -> bool:
+    def _is_gone(self, row: ServiceRow, tick: int) -> bool:
         """Whether its logs said that it does not exist, and the list, a little late, shows the same row."""
-        return self._gone.get(row.service_id) == accounts.without_call_totals(row)
+        last, told_at = self._gone.get(row.service_id, (None, 0))
+        # A list that insists is asked about: it may have been the logs that were wrong.
+        asked_again = told_at + self.settings.pace.sweep_interval
+        return last == accounts.without_call_totals(row) and tick < asked_again
 
     def _listed_row(self, row: ServiceRow, now: int, tick: int, *, history: bool) -> Outcome:
         before = self._current(row.service_id)
@@ -138,7 +139,7 @@ class Project:
         if account is None:
             return None
         if isinstance(reading.updates, Gone) or isinstance(reading.events, Gone):
-            self._gone[service_id] = accounts.without_call_totals(account.row)
+            self._gone[service_id] = (accounts.without_call_totals(account.row), tick)
             self._stage(service_id, None)
             return None
         outcome = self._apply(account, reading, now)

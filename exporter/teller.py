@@ -1,12 +1,13 @@
-"""The log: one line for each thing that an operator would want to find at night."""
+"""What operators are told: a line in the log for what they look for at night, and a count in the metrics."""
 
 from structlog.typing import FilteringBoundLogger
 
 from exporter.adapters.store_faults import StoreError
+from exporter.adapters.telemetry import Telemetry
 from exporter.core.account import Account, Outcome
 from exporter.core.records import ABNORMAL, FAIL, ServiceList
 from exporter.core.scrub import scrub
-from exporter.core.source import Gone, RemoteError
+from exporter.core.source import Gone, RemoteError, Torn
 from exporter.fetching import Reading
 
 # An event's text is what the shipped log is searched for; this holds the longest known one twice over.
@@ -14,18 +15,23 @@ _LONGEST_TEXT = 1000
 
 
 class Teller:
-    """Writes what happened to projects and services; a state that lasts is told once, when it begins."""
+    """Tells what happened to projects and services; a state that lasts is logged once, when it begins."""
 
-    def __init__(self, log: FilteringBoundLogger) -> None:
-        self._log = log
+    def __init__(self, log: FilteringBoundLogger, telemetry: Telemetry) -> None:
+        self._log, self._telemetry = log, telemetry
 
     def list_failed(self, project: str, error: RemoteError, before: str) -> None:
         """The list failed; `before` is the error of the list before, "" for none."""
+        self._count_torn(project, error)
         if str(error) != before:
             self._log.error("cannot list services", project=project, error=str(error))
 
     def listed(self, project: str, services: ServiceList, before: str) -> None:
         """The list came."""
+        for _ in range(services.malformed):
+            self._telemetry.unknown(project, "services")
+        if not services.complete:
+            self._telemetry.torn(project)
         if services.malformed:
             self._log.warning(
                 "rows of the list are malformed and left out", project=project, rows=services.malformed
@@ -40,6 +46,8 @@ class Teller:
     def was_read(self, project: str, reading: Reading, before: Account | None) -> None:
         """A job is done; `before` is what was known of the service until then."""
         about = {"project": project, "service_id": scrub(reading.job.service_id)}
+        for part in (reading.updates, reading.events):
+            self._count_torn(project, part)
         error = reading.error
         if isinstance(error, Gone):
             self._log.info("service is deleted", **about)
@@ -71,12 +79,20 @@ class Teller:
                 )
             else:
                 self._log.debug("event", text=text, times=posted.times, **about)
+        for _ in range(outcome.unclassified):
+            self._telemetry.unclassified(project)
         for anomaly in outcome.anomalies:
+            self._telemetry.anomaly(project, anomaly.kind)
             self._log.warning(
                 "anomaly in a log of the cloud", kind=anomaly.kind, time=anomaly.key.time, **about
             )
         for field, value in outcome.unknown:
+            self._telemetry.unknown(project, field)
             self._log.warning("unknown value", field=field, value=scrub(value), **about)
+
+    def _count_torn(self, project: str, part: object) -> None:
+        if isinstance(part, Torn):
+            self._telemetry.torn(project)
 
     def pushed(self, alertmanager: str, error: str) -> None:
         """A send went otherwise than the one before it; `error` is "" where it went well."""

@@ -54,7 +54,7 @@ class World:
             self.store,
             self.publisher,
             self.telemetry,
-            Teller(wrap_logger(self.log)),
+            Teller(wrap_logger(self.log), self.telemetry),
             self.wall,
             self.ticks,
         )

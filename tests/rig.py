@@ -57,7 +57,12 @@ class Rig:
         self.log = CapturingLogger()
         self.publisher = Publisher(Exposition(service_families(Options()), PROJECT_FAMILIES))
         self.poller = Poller(
-            self.store, self.publisher, self.telemetry, Teller(wrap_logger(self.log)), clock, clock.ticks
+            self.store,
+            self.publisher,
+            self.telemetry,
+            Teller(wrap_logger(self.log), self.telemetry),
+            clock,
+            clock.ticks,
         )
         self.lane = Lane(settings(**changes), cloud, Inline(), lambda: None, lambda: 5.0)
         self.poller.adopt([self.lane])

@@ -405,13 +405,14 @@ def test_an_old_file_is_led_forward_with_what_it_holds(
 ) -> None:
     fill(directory)
     before = contents(directory)
+    known = len(store_schema.MIGRATIONS)
     steps = (("ALTER TABLE project ADD COLUMN x",), ("CREATE TABLE y (z)", "INSERT INTO y VALUES (7)"))
     monkeypatch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, *steps))
     assert contents(directory) == before
     assert contents(directory) == before  # each step is taken once
     with closing(sqlite3.connect(directory / DB)) as file:
         assert file.execute("SELECT number, program FROM migration").fetchall() == [
-            (n, version("modelarts-exporter")) for n in (1, 2, 3)
+            (n, version("modelarts-exporter")) for n in range(1, known + 3)
         ]
         assert file.execute("SELECT z FROM y").fetchall() == [(7,)]
 
@@ -421,6 +422,7 @@ def test_a_step_that_fails_leaves_the_file_as_the_step_before_left_it(
 ) -> None:
     fill(directory)
     before = contents(directory)
+    known = len(store_schema.MIGRATIONS)
     with monkeypatch.context() as patch:
         steps = (("CREATE TABLE x (z)",), ("CREATE TABLE y (z)", "INSERT INTO nowhere VALUES (1)"))
         patch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, *steps))
@@ -430,25 +432,26 @@ def test_a_step_that_fails_leaves_the_file_as_the_step_before_left_it(
         patch.setattr(store_schema, "MIGRATIONS", store_schema.MIGRATIONS[:-1])
         assert contents(directory) == before
     with closing(sqlite3.connect(directory / DB)) as file:
-        assert file.execute("PRAGMA user_version").fetchone() == (2,)
+        assert file.execute("PRAGMA user_version").fetchone() == (known + 1,)
         tables = {name for (name,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        assert tables == {"migration", "project", "service", "x"}
+        assert tables == {"migration", "past", "project", "service", "x"}
 
 
 def test_a_file_of_a_newer_version_is_refused_and_left_alone(directory: Path) -> None:
     fill(directory)
+    newer = len(store_schema.MIGRATIONS) + 1
     with closing(sqlite3.connect(directory / DB)) as file:
-        file.execute("INSERT INTO migration VALUES (2, '9.8.7')")
-        file.execute("PRAGMA user_version = 2")
+        file.execute(f"INSERT INTO migration VALUES ({newer}, '9.8.7')")
+        file.execute(f"PRAGMA user_version = {newer}")
         file.commit()
     assert refusal(directory) == (
-        f"{directory / DB} was written by version 9.8.7 of this program, in format 2;"
-        f" version {version('modelarts-exporter')} knows formats up to 1:"
+        f"{directory / DB} was written by version 9.8.7 of this program, in format {newer};"
+        f" version {version('modelarts-exporter')} knows formats up to {newer - 1}:"
         " run the newer version, or give this one a directory of its own with --storage.path"
     )
     with closing(sqlite3.connect(directory / DB)) as file:
         file.execute("DROP TABLE migration")
-    assert "was written by version (unknown) of this program, in format 2" in refusal(directory)
+    assert f"was written by version (unknown) of this program, in format {newer}" in refusal(directory)
     with closing(sqlite3.connect(directory / DB)) as file:
         assert file.execute("SELECT count(*) FROM service").fetchone() == (3,)
 

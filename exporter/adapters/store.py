@@ -43,6 +43,17 @@ class ProjectChange(msgspec.Struct, frozen=True):
     blob: bytes
 
 
+class PastChange(msgspec.Struct, frozen=True):
+    """One service's texts for the pages; apart, because they are large and only read to be looked at."""
+
+    project: tuple[str, str]  # name, project_id
+    service_id: str
+    blob: bytes
+
+
+Change = ServiceChange | ProjectChange | PastChange
+
+
 class Store:
     """One connection; it may be opened by one thread and used by another, but only ever by one at a time.
 
@@ -124,7 +135,16 @@ class Store:
         there, blob, checksum = row
         return self._checked(blob, checksum, *project, service_id, there)
 
-    def commit(self, changes: Sequence[ServiceChange | ProjectChange]) -> None:
+    def past(self, project: tuple[str, str], service_id: str) -> bytes | None:
+        """One service's texts."""
+        with told(self._path):
+            row = self._connection.execute(
+                "SELECT blob, sum FROM past WHERE project_name = ? AND project_id = ? AND service_id = ?",
+                (*project, service_id),
+            ).fetchone()
+        return None if row is None else self._checked(row[0], row[1], *project, service_id)
+
+    def commit(self, changes: Sequence[Change]) -> None:
         """Write all of `changes` in one transaction, or nothing; they are on the disk when this returns.
 
         After an error the store still holds what it held before, and a later commit may succeed.
@@ -145,6 +165,16 @@ class Store:
             for change in changes
             if isinstance(change, ServiceChange)
         ]
+        pasts = [
+            (
+                *change.project,
+                change.service_id,
+                change.blob,
+                _checksum(change.blob, *change.project, change.service_id),
+            )
+            for change in changes
+            if isinstance(change, PastChange)
+        ]
         with told(self._path), self._connection:  # commits, or rolls back whatever happened
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(
@@ -156,6 +186,11 @@ class Store:
                 "INSERT INTO service VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
                 " SET present = excluded.present, blob = excluded.blob, sum = excluded.sum",
                 services,
+            )
+            self._connection.executemany(
+                "INSERT INTO past VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET blob = excluded.blob, sum = excluded.sum",
+                pasts,
             )
 
     def size(self) -> int:

@@ -31,6 +31,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        """
+        CREATE TABLE past (
+            project_name TEXT NOT NULL,
+            project_id TEXT NOT NULL,
+            service_id TEXT NOT NULL,
+            blob BLOB NOT NULL,
+            sum INTEGER NOT NULL,
+            PRIMARY KEY (project_name, project_id, service_id)
+        )
+        """,
+    ),
 )
 
 

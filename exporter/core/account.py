@@ -6,6 +6,7 @@ import msgspec
 
 from exporter.core.causes import Classifier
 from exporter.core.counters import Counters, born, report
+from exporter.core.history import PastEvent, PastUpdate
 from exporter.core.ledger import Anomaly, Ledger
 from exporter.core.phases import Phases
 from exporter.core.records import (
@@ -142,6 +143,8 @@ class Outcome(msgspec.Struct, frozen=True):
     updates: tuple[Update, ...] = ()  # counted now
     events: tuple[PostedEvent, ...] = ()  # counted now
     unclassified: int = 0
+    past_updates: tuple[PastUpdate, ...] = ()  # for the pages, history too
+    past_events: tuple[PastEvent, ...] = ()
 
 
 def opened(row: ServiceRow, now: int, *, history: bool) -> Outcome:
@@ -221,4 +224,6 @@ def joined(account: Account, steps: Iterable[Outcome]) -> Outcome:
         updates=tuple(item for step in told for item in step.updates),
         events=tuple(item for step in told for item in step.events),
         unclassified=sum(step.unclassified for step in told),
+        past_updates=tuple(item for step in told for item in step.past_updates),
+        past_events=tuple(item for step in told for item in step.past_events),
     )

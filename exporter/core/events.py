@@ -8,6 +8,7 @@ from exporter.core import counters, ledger, phases
 from exporter.core.account import EVENT_COUNTERS, EVENTS, REASON, Account, Outcome, PostedEvent, Trouble
 from exporter.core.blame import with_troubles
 from exporter.core.causes import Classifier
+from exporter.core.history import PastEvent, past_text
 from exporter.core.ledger import Key
 from exporter.core.records import EVENT_TYPES, Event, EventWindow
 from exporter.core.scrub import scrub
@@ -27,6 +28,7 @@ def apply_events(
     unknown: list[tuple[str, str]] = []
     troubles: list[Trouble] = []
     amounts: Counter[str] = Counter()
+    past: list[PastEvent] = []
     unclassified = 0
     marks = account.phases
     last_events = dict(account.last_events)
@@ -42,6 +44,11 @@ def apply_events(
             amounts[REASON + finding.reason] += times
             troubles.append(Trouble(key.time, finding.reason, scrub(key.text)))
             unclassified += 0 if finding.classified else times
+        past.append(
+            PastEvent(
+                key.time, key.kind, past_text(key.text), times, finding.reason, finding.phase, finding.mark
+            )
+        )
         posted.append(PostedEvent(Event(key.time, key.kind, key.text), times, finding.reason, finding.remedy))
 
     totals = account.counters
@@ -58,4 +65,5 @@ def apply_events(
         unknown=tuple(unknown),
         events=() if history else tuple(posted),
         unclassified=unclassified,
+        past_events=tuple(past),
     )

@@ -22,6 +22,7 @@ from exporter.core.account import (
     result_rank,
 )
 from exporter.core.blame import with_cause
+from exporter.core.history import PastUpdate
 from exporter.core.ledger import Key
 from exporter.core.records import FAIL, OPERATIONS, RUNNING, SUCCESS, Update, UpdateWindow
 
@@ -85,6 +86,7 @@ def apply_updates(account: Account, window: UpdateWindow, policy: Policy, now: i
         anomalies=applied.anomalies,
         unknown=_unknown_values(account, after, open_rows),
         updates=() if history else tuple(posted),
+        past_updates=tuple(PastUpdate(update, settling.instant(update)) for update in posted),
     )
 
 

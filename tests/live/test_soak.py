@@ -1,0 +1,83 @@
+"""A minute of a lively fleet: the totals stay true, and nothing grows that should not."""
+
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.lively import Life
+
+from .conftest import Chain
+from .processes import PATIENCE_SECONDS, until
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+
+SERVICES = 200
+SECONDS = 60
+# Until then every service was read some times, every code path was run, and every pool is filled.
+WARM_UP_SECONDS = 15
+CHANGES_PER_SECOND = 20
+# 900 changes leave their keys in the ledger for a few seconds only; measured growth: 1 to 3 MiB, of
+# allocator arenas. A leak of one answer (100 kB) a second would be 4.5 MiB.
+GROWTH_MIB = 12.0
+# Connections of the scrapes that are under way, more or less.
+MORE_FILES = 6
+
+ACCEPT = {
+    "text": "text/plain; version=0.0.4",
+    "openmetrics": "application/openmetrics-text; version=1.0.0",
+}
+
+
+def test_a_minute_of_a_lively_fleet(chain: Chain) -> None:
+    # A tick of the exporter reads at most 100 services a second, so it takes two to have seen all.
+    life = Life(chain.cloud, 1, lateness=2_500, quiet=30_000, most=SERVICES + 10)
+    life.populate(SERVICES)
+    until(
+        lambda: chain.prometheus.value("count(modelarts_service_last_poll_timestamp_seconds)"),
+        lambda read: read == SERVICES,
+    )
+    began = time.monotonic()
+    memory: list[float] = []
+    files: list[int] = []
+    for second in range(SECONDS):
+        for place in range(CHANGES_PER_SECOND):
+            life.act()
+            moment = began + second + place / CHANGES_PER_SECOND
+            until(lambda moment=moment: time.monotonic() >= moment)  # type: ignore[misc]
+        scrape(chain)
+        if second >= WARM_UP_SECONDS:
+            memory.append(resident_mib(chain.exporter.child.pid))
+            files.append(open_files(chain.exporter.child.pid))
+
+    third = len(memory) // 3
+    growth = median(memory[-third:]) - median(memory[:third])
+    before = median(memory[:third])
+    print(f"resident {before:.1f} MiB {growth:+.1f}, open files {files[0]} to {files[-1]}")  # noqa: T201 - for -s
+    assert growth < GROWTH_MIB, memory
+    assert median(files[-third:]) <= median(files[:third]) + MORE_FILES, files
+    chain.agree()
+
+
+def scrape(chain: Chain) -> None:
+    """Both formats, read by their own parsers, tell of every service."""
+    for form, accept in ACCEPT.items():
+        answer = requests.get(
+            f"{chain.exporter.url}/metrics", headers={"Accept": accept}, timeout=PATIENCE_SECONDS
+        )
+        assert answer.headers["Content-Type"].startswith(accept.partition(";")[0])
+        assert answer.content.endswith(b"# EOF\n") == (form == "openmetrics")
+
+
+def median(values: list[float] | list[int]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def resident_mib(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * 4096 / 2**20  # pages of Linux on the machines that run this
+
+
+def open_files(pid: int) -> int:
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
