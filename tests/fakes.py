@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from exporter.adapters.store import ProjectChange, ServiceChange, Store, StoreError
+from exporter.adapters.store import Store, StoreError
 from exporter.core.records import Event, EventWindow, ServiceList, ServiceRow, Update, UpdateWindow
 from exporter.core.source import Gone, RemoteError
 
@@ -154,7 +154,7 @@ class FaultyStore(Store):
         super().__init__(*opened)
         self.faults: list[str] = []  # of the next commits: "ok", "fails", "dies before", "dies after"
 
-    def commit(self, changes: Sequence[ServiceChange | ProjectChange]) -> None:
+    def commit(self, changes: Sequence[Any]) -> None:
         fault = self.faults.pop(0) if self.faults else "ok"
         if fault == "fails":
             raise StoreError("The disk is full.")

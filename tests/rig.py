@@ -16,6 +16,7 @@ from exporter.core.records import ServiceRow
 from exporter.core.schedule import Pace
 from exporter.core.updates import Policy
 from exporter.course import Lane
+from exporter.fetching import Fetchers
 from exporter.poller import Poller
 from exporter.project import Settings
 from exporter.publisher import Publisher
@@ -47,10 +48,22 @@ def settings(name: str = "prod", **changes: Any) -> Settings:
     return found._replace(**changes)
 
 
+def lane(name: str, cloud: Cloud, fetchers: Fetchers | None = None, **changes: Any) -> Lane:
+    """A project on a fake cloud, read where the poller stands unless `fetchers` say otherwise."""
+    return Lane(settings(name, **changes), cloud, fetchers or Inline(), lambda: None, lambda: 5.0)
+
+
 class Rig:
     """One exporter's life; another on the same store is what a restart makes."""
 
-    def __init__(self, cloud: Cloud, clock: Clock, store: Store | None = None, **changes: Any) -> None:
+    def __init__(
+        self,
+        cloud: Cloud,
+        clock: Clock,
+        store: Store | None = None,
+        fetchers: Fetchers | None = None,
+        **changes: Any,
+    ) -> None:
         self.cloud, self.clock = cloud, clock
         self.store = store if store is not None else Store.open("")
         self.telemetry = Telemetry(["prod"], [], version="0", revision="0")
@@ -64,8 +77,7 @@ class Rig:
             clock,
             clock.ticks,
         )
-        self.lane = Lane(settings(**changes), cloud, Inline(), lambda: None, lambda: 5.0)
-        self.poller.adopt([self.lane])
+        self.poller.adopt([lane("prod", cloud, fetchers, **changes)])
 
     def settle(self) -> int | None:
         """Step until nothing is due at this moment; returns when (ticks) something will be."""

@@ -339,6 +339,15 @@ ONE_INSTANT_ALONE: list[Step] = [
     ("appears", (0, "RUNNING", "")),
     ("reads", ("instant", 1, False, False)),
 ]
+OUR_CLOCK_STEPS_BACK: list[Step] = [
+    ("appears", (0, "FAIL", "")),
+    ("waits", (30,)),
+    ("appears", (0, "SUCCESS", "")),
+    ("reads", ("whole", 0, False, False)),
+    ("clock_steps", (50,)),
+    ("reads", ("whole", 0, False, False)),
+    ("reads", ("whole", 0, False, False)),
+]
 LATE_AT_THE_LIMIT: list[Step] = [
     ("appears", (0, "SUCCESS", "")),
     ("reads", ("whole", 0, False, False)),
@@ -362,6 +371,7 @@ FROM_THE_FUTURE: list[Step] = [
 @given(steps=st.lists(UPDATE_STEPS, min_size=5, max_size=40))
 @example(steps=OPEN_FOR_LONG)
 @example(steps=ONE_INSTANT_ALONE)
+@example(steps=OUR_CLOCK_STEPS_BACK)
 @example(steps=LATE_AT_THE_LIMIT)
 def test_an_update_log_is_counted_exactly_whatever_it_does(
     counting: Callable[[], Counting], steps: list[Step]

@@ -1,0 +1,82 @@
+# Two commands do everything: `make demo` and `make test`. Each sets up what it needs, once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# The parts of `make test` share two cores and one terminal: one after the other, cheapest first.
+.NOTPARALLEL:
+
+# Debian keeps debootstrap and chroot there, and a user's or an empty environment may not look there.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+PYTHON := .venv/bin/python
+SETUP := .venv/.set-up
+PEERS := 'prometheus:prometheus' 'promtool:prometheus' 'prometheus-alertmanager|alertmanager:prometheus-alertmanager'
+
+.PHONY: help
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(SETUP) ## Start a made-up cloud with an exporter on it, and say where; Ctrl-C ends it
+	@.ci/with "the demo's Prometheus and Alertmanager" $(PEERS) -- true
+	@exec .venv/bin/modelarts-exporter demo
+
+.PHONY: test
+test: lint type unit live image-test ## Run every check there is; under ten minutes on two cores
+
+.PHONY: lint
+lint: $(SETUP) ## Check style and format (ruff)
+	$(PYTHON) -m ruff check --quiet
+	$(PYTHON) -m ruff format --quiet --check
+
+.PHONY: type
+type: $(SETUP) ## Check types (mypy, strict)
+	$(PYTHON) -m mypy --no-error-summary
+
+.PHONY: unit
+unit: $(SETUP) ## Run the tests that need Python alone; every branch of exporter/core must be run
+	$(PYTHON) -m pytest -q -n 2 -m 'not live' --cov=exporter/core --cov-branch --cov-fail-under=100
+
+# Three at a time, because they mostly wait: one after the other they took 5:40, so 2:45.
+.PHONY: live
+live: $(SETUP) ## Run the tests against a real Prometheus
+	@.ci/with "the tests against a real Prometheus" $(PEERS) -- true
+	$(PYTHON) -m pytest -q -n 3 -m live
+
+.PHONY: image-test
+image-test: $(SETUP) ## Build the container image and try it out (root on Debian)
+	@.ci/with "the image test" root apt-get:apt buildah:buildah debootstrap:debootstrap -- tests/image/run
+
+.PHONY: bench
+bench: $(SETUP) ## Measure; the numbers are for people, nothing fails
+	@for file in tests/bench_*.py; do $(PYTHON) "$$file"; done
+
+# By way of a file of its own, so that a generator that fails leaves the page as it was.
+.PHONY: docs
+docs: $(SETUP) ## Write the generated pages of docs/ anew
+	@$(PYTHON) -m exporter.metrics_docs >docs/.new && mv docs/.new docs/metrics.md
+	@$(PYTHON) -m exporter.config_docs >docs/.new && mv docs/.new docs/configuration.md
+	@$(PYTHON) -c 'from exporter.core.causes import as_markdown; print(as_markdown(), end="")' >docs/.new \
+		&& mv docs/.new docs/causes.md
+
+.PHONY: fmt
+fmt: $(SETUP) ## Format the code, and mend what can be mended
+	$(PYTHON) -m ruff check --quiet --fix
+	$(PYTHON) -m ruff format
+
+.PHONY: lock
+lock: ## Write constraints.txt anew with the newest versions that pyproject.toml allows
+	@rm -rf build/lock && python3 -m venv build/lock
+	@build/lock/bin/python -m pip --quiet --disable-pip-version-check install '.[dev]'
+	@sed -i '/^[^#]/d' constraints.txt
+	@build/lock/bin/python -m pip --disable-pip-version-check freeze --exclude modelarts-exporter >>constraints.txt
+
+.PHONY: clean
+clean: ## Remove what was made here; the cache of the image test is in ~/.cache/modelarts-exporter
+	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find exporter tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(SETUP): pyproject.toml constraints.txt .ci/setup
+	@.ci/setup
+	@touch $@

@@ -1,0 +1,80 @@
+"""Graphs of the delivery dashboard, a point a day."""
+
+from grafana_foundation_sdk.models import common
+from grafana_foundation_sdk.models import dashboard as model
+
+from dashboards.source import states
+from dashboards.source.delivery_figures import DURATION, FAILED, RESTORE, SETTLED
+from dashboards.source.panels import graph, heat
+from dashboards.source.parts import Size, Words
+from dashboards.source.queries import per_point
+from dashboards.source.targets import Ask
+
+HALF = Size(12, 8)
+
+DAY = "1d"
+
+
+def over_time() -> list[list[model.Panel]]:
+    """Two lines."""
+    rate = f"sum by (project) ({per_point(FAILED)}) / (sum by (project) ({per_point(SETTLED)}) > 0)"
+    return [
+        [
+            graph(
+                Words("Updates a day", "Updates that settled, by result.", "No update is known"),
+                [Ask(f"sum by (result) ({per_point(SETTLED)})", "{{result}}")],
+                HALF,
+                "none",
+                "updates a day",
+                colours=states.RESULTS,
+                bars=True,
+                stack=common.StackingMode.NORMAL,
+                interval=DAY,
+            ),
+            graph(
+                Words(
+                    "Failure rate by project",
+                    "Failed updates per settled update of each day on which any settled.",
+                    "No update settled",
+                ),
+                [Ask(rate, "{{project}}")],
+                HALF,
+                "percentunit",
+                "failed per settled",
+                points=True,
+                interval=DAY,
+                top=1,
+            ),
+        ],
+        [
+            graph(
+                Words(
+                    "Time to restore",
+                    "From a first failed update to the success that ended it: half of them were restored "
+                    "within the lower line, nine of ten within the upper. Of whole projects.",
+                    "Nothing was restored",
+                ),
+                [
+                    Ask(f"histogram_quantile(0.5, sum by (le) ({per_point(RESTORE)}))", "half within"),
+                    Ask(f"histogram_quantile(0.9, sum by (le) ({per_point(RESTORE)}))", "nine of ten within"),
+                ],
+                HALF,
+                "s",
+                "time to restore",
+                colours={"half within": states.WELL, "nine of ten within": states.LOOK},
+                points=True,
+                interval=DAY,
+            ),
+            heat(
+                Words(
+                    "Durations of successful updates",
+                    "How many updates took how long; darker is more. Of whole projects.",
+                    "No duration is known",
+                ),
+                [Ask(f"sum by (le) ({per_point(DURATION)})", "{{le}}")],
+                HALF,
+                "s",
+                interval="1h",
+            ),
+        ],
+    ]

@@ -1,0 +1,147 @@
+"""Panels that tell how the exporter is, and what to do about it."""
+
+from pathlib import Path
+
+from grafana_foundation_sdk.models import dashboard as model
+
+from dashboards.source import links, states
+from dashboards.source.panels import number, prose
+from dashboards.source.parts import Size, Steps, Words
+from dashboards.source.queries import BY_SERVICE, JOB, how_many, project, service
+from dashboards.source.tables import PROJECT, SERVICE_ID, Column, grid
+from dashboards.source.targets import Ask
+
+SMALL = Size(3, 4)
+
+NONE_IS_WELL: Steps = ((None, states.WELL), (1, states.BROKEN))
+# Twice the usual interval of 30 s with some slack, and where ModelArtsDataStale begins.
+DATA_AGE: Steps = ((None, states.WELL), (120, states.LOOK), (600, states.BROKEN))
+# A token is renewed ten minutes before its end; ModelArtsTokenExpiresSoon fires at five.
+TOKEN: Steps = ((None, states.BROKEN), (300, states.LOOK), (600, states.WELL))
+# IAM refuses signatures that are dated 15 minutes off; a minute off already moves "since when".
+SKEW: Steps = ((None, states.WELL), (60, states.LOOK), (600, states.BROKEN))
+
+_WHAT_TO_DO = Path(__file__).with_name("what_to_do.md")
+
+
+def now() -> list[model.Panel]:
+    """One line of the most important."""
+    listed = project("exporter_last_list_timestamp_seconds")
+    return [
+        number(
+            Words("Exporters down", "Targets of the scrape job that do not answer.", "Not scraped at all"),
+            [Ask(how_many(f"up{{{JOB}}} == 0", f"up{{{JOB}}}"))],
+            SMALL,
+            "none",
+            steps=NONE_IS_WELL,
+        ),
+        number(
+            Words(
+                "Projects not listed",
+                "Projects whose last list of services failed.",
+                "No project was ever listed",
+            ),
+            [Ask(how_many(f"{project('up')} == 0", project("up")))],
+            SMALL,
+            "none",
+            steps=NONE_IS_WELL,
+        ),
+        number(
+            Words(
+                "Data age",
+                "Time since the last complete list, of the project where that is longest.",
+                "No project was ever listed",
+            ),
+            [Ask(f"max(time() - {listed})")],
+            SMALL,
+            "s",
+            steps=DATA_AGE,
+        ),
+        number(
+            Words("Services", "Services that are watched.", "No project was ever listed"),
+            [Ask(f"sum({project('services')})")],
+            SMALL,
+            "none",
+        ),
+        number(
+            Words(
+                "Configuration",
+                "Whether the configuration that was read last is in force. A rejected one leaves the old "
+                "one in force.",
+                "Not scraped",
+            ),
+            [Ask("min(modelarts_exporter_config_last_reload_successful)")],
+            SMALL,
+            "none",
+            mappings=states.RELOADED,
+        ),
+        number(
+            Words(
+                "Token valid for",
+                "Of the project whose token ends first. A token is renewed ten minutes before its end.",
+                "No token in use",
+            ),
+            [Ask(f"min({project('exporter_token_expiry_timestamp_seconds')} - time())")],
+            SMALL,
+            "s",
+            steps=TOKEN,
+        ),
+        number(
+            Words(
+                "Clock skew",
+                "How far the cloud's clock and this machine's are apart, at most.",
+                "No answer yet",
+            ),
+            [Ask(f"max(abs({project('exporter_clock_skew_seconds')}))")],
+            SMALL,
+            "s",
+            decimals=0,
+            steps=SKEW,
+        ),
+        number(
+            Words("Version", "What runs.", "Not scraped"),
+            [Ask("count by (version) (modelarts_exporter_build_info)", "{{version}}")],
+            SMALL,
+            "none",
+            names=True,
+        ),
+    ]
+
+
+def what_to_do() -> model.Panel:
+    """Symptoms and remedies."""
+    return prose(
+        "What to do",
+        "What the panels of this page say when something is wrong, and what helps.",
+        _WHAT_TO_DO.read_text(encoding="utf-8"),
+        Size(14, 11),
+    )
+
+
+def unreadable() -> model.Panel:
+    """Services whose logs could not be read."""
+    down = f"max {BY_SERVICE} ({service('service_up')}) == 0"
+    read = service("service_last_poll_timestamp_seconds")
+    return grid(
+        Words(
+            "Services that cannot be read",
+            "The last read of their logs and events failed, was torn or was not understood. The exporter's "
+            "log tells why.",
+            "Every service could be read",
+        ),
+        [
+            Column("Service", "service_name", link=links.to_service_of_row()),
+            PROJECT,
+            Column("State", expr=down, mappings=states.READABLE, unit="none", width=120),
+            Column(
+                "Last read",
+                expr=f"1000 * max {BY_SERVICE} ({read}) and on (project, service_id) {down}",
+                unit="dateTimeFromNow",
+                width=130,
+            ),
+            SERVICE_ID,
+        ],
+        Size(10, 11),
+        sort="Last read",
+        descending=False,
+    )

@@ -1,0 +1,89 @@
+"""PromQL that several panels ask: who is meant, and what is wrong with whom."""
+
+from typing import NamedTuple
+
+# The variables' "All" is `.+`, so each matcher also holds for every project and service.
+PROJECT = 'project=~"$project"'
+SERVICE = f'{PROJECT},service_id=~"$service"'
+
+JOB = 'job="modelarts-exporter"'  # as the shipped rules and the example of a scrape configuration call it
+
+# An alert of a project has no service, and one of the exporter no project: they concern everybody.
+OURS = 'alertname=~"ModelArts.+",alertname!="ModelArtsWatchdog",project=~"$project|",service_id=~"$service|"'
+FIRING = f'ALERTS{{alertstate="firing",{OURS}}}'
+WATCHDOG = 'ALERTS{alertstate="firing",alertname="ModelArtsWatchdog"}'
+
+BY_SERVICE = "by (project, service_id, service_name)"
+ON_SERVICE = "on (project, service_id)"
+
+STUCK_SECONDS = 1800  # where ModelArtsUpdateStuck begins: a usual deployment takes two minutes
+
+
+def service(metric: str, **labels: str) -> str:
+    """A metric of the chosen services."""
+    return f"modelarts_{metric}{{{SERVICE}{_equal(labels)}}}"
+
+
+def project(metric: str, **labels: str) -> str:
+    """A metric of the chosen projects."""
+    return f"modelarts_{metric}{{{PROJECT}{_equal(labels)}}}"
+
+
+def _equal(labels: dict[str, str]) -> str:
+    return "".join(f',{name}="{value}"' for name, value in labels.items())
+
+
+def how_many(wrong: str, known: str) -> str:
+    """How many are wrong: 0 if none is, and no answer if nothing is known, which is not the same."""
+    return f"count({wrong}) or 0 * count({known})"
+
+
+def grown(counter: str) -> str:
+    """How much a counter grew within the chosen range."""
+    return f"increase({counter}[$__range])"
+
+
+def grown_before(counter: str) -> str:
+    """How much a counter grew within the range of the same length before."""
+    return f"increase({counter}[$__range] offset $__range)"
+
+
+def per_point(counter: str) -> str:
+    """How much a counter grew from one point of a graph to the next."""
+    return f"increase({counter}[$__rate_interval])"
+
+
+def per_second(counter: str) -> str:
+    """How fast a counter grows."""
+    return f"rate({counter}[$__rate_interval])"
+
+
+# Somebody stopped it on purpose: the last failure no longer matters, as the alert has it.
+FAILING = (
+    f"{service('service_update_failing')} == 1"
+    f" unless {ON_SERVICE} {service('service_status', status='stopped')} == 1"
+)
+STUCK = f"time() - {service('service_oldest_running_update_timestamp_seconds')} > {STUCK_SECONDS}"
+NODES_FAILED = f"{service('service_last_update_nodes', result='failed')} > 0"
+
+
+class Trouble(NamedTuple):
+    """One way not to be well; of several, the one with the highest code is shown."""
+
+    code: int
+    text: str
+    query: str
+
+
+# The highest first: where two have the same labels, PromQL's `or` keeps the first.
+TROUBLES = (
+    Trouble(6, "update failed", FAILING),
+    Trouble(5, "service failed", f"{service('service_status', status='failed')} == 1"),
+    Trouble(4, "update stuck", STUCK),
+    Trouble(3, "concerning", f"{service('service_status', status='concerning')} == 1"),
+    Trouble(2, "nodes failed", NODES_FAILED),
+    Trouble(1, "not readable", f"{service('service_up')} == 0"),
+)
+
+NOT_WELL = f"max {BY_SERVICE} ({' or '.join(f'{t.code} + 0 * ({t.query})' for t in TROUBLES)})"
+STATE = f"{NOT_WELL} or 0 * max {BY_SERVICE} ({service('service_info')})"

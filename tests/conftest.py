@@ -1,0 +1,101 @@
+"""What holds for every test: no packet leaves this machine, and in CI nothing is skipped."""
+
+import ipaddress
+import os
+import shutil
+import socket
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+CI = os.environ.get("CI") == "true"
+
+# deadline=None: how long an example takes says nothing on a busy machine.
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("dev", deadline=None, print_blob=True)
+settings.load_profile("ci" if CI else "dev")
+
+
+class LeftTheMachineError(Exception):
+    """A test would have sent something beyond loopback; no OSError, so that no code under test takes it."""
+
+
+def is_loopback(host: object) -> bool:
+    """Whether a host of a socket address is this machine by loopback."""
+    if host in ("localhost", "", None):
+        return True
+    try:
+        return ipaddress.ip_address(str(host).partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_loopback() -> Iterator[None]:
+    # For the whole session: a thread that outlives its test is held to it too.
+    connect, connect_ex, resolve = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def check(sock: socket.socket, address: Any) -> None:
+        if sock.family != socket.AF_UNIX and not is_loopback(address[0]):
+            raise LeftTheMachineError(f"connect to {address}")
+
+    def guarded_connect(sock: socket.socket, address: Any) -> None:
+        check(sock, address)
+        connect(sock, address)
+
+    def guarded_connect_ex(sock: socket.socket, address: Any) -> int:
+        check(sock, address)
+        return connect_ex(sock, address)
+
+    def guarded_resolve(
+        host: Any,
+        port: Any,
+        family: int = 0,
+        type: int = 0,  # noqa: A002 - callers give it by this name
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        # As on a machine without a network: a name is unknown, and an address needs no resolver.
+        if not is_loopback(host.decode() if isinstance(host, bytes) else host):
+            flags |= socket.AI_NUMERICHOST
+        return resolve(host, port, family, type, proto, flags)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+        patch.setattr(socket, "getaddrinfo", guarded_resolve)
+        yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the live tests out where their peers are missing; in CI that is a failure, see below."""
+    missing = [name for name in ("prometheus", "promtool") if shutil.which(name) is None]
+    if missing:
+        for item in items:
+            if item.get_closest_marker("live"):
+                item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
+
+
+def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """In CI, turn a skip (of a test, a module, or an expected failure) into a failure."""
+    if CI and report.outcome == "skipped":
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and CI leaves nothing out: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Judge every test's own skip."""
+    report = yield
+    fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Judge a whole module's skip."""
+    report = yield
+    fail_if_skipped(report)
+    return report

@@ -1,0 +1,67 @@
+"""What the README and deploy/ tell users to write is what the program takes."""
+
+import argparse
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+from exporter.cli import COMMANDS
+from exporter.config import load
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_readme_names_every_flag_of_run_and_no_other() -> None:
+    parser = argparse.ArgumentParser()
+    COMMANDS["run"][0](parser)
+    flags = set(re.findall(r"--[a-z.-]+", parser.format_help())) - {"--help"}
+    table = README.partition("### Flags of `run`")[2].partition("###")[0]
+    assert set(re.findall(r"`(--[a-z.-]+)`", table)) >= flags
+    assert set(re.findall(r"^\| `(--[a-z.-]+)`", table, re.MULTILINE)) <= flags
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    table = README.partition("### Commands")[2].partition("Exit codes")[0]
+    named = set(re.findall(r"^\| `modelarts-exporter ([a-z][a-z-]*)", table, re.MULTILINE)) | {"run"}
+    assert named == set(COMMANDS)
+
+
+def test_every_page_that_the_readme_links_to_exists() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_config_files_for_users_are_valid(tmp_path: Path) -> None:
+    in_readme = re.findall(r"```yaml\n(projects:.*?)```", README, re.DOTALL)
+    manifests = yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yml").read_text())
+    in_manifest = [m["data"]["config.yml"] for m in manifests if m["kind"] == "ConfigMap"]
+    secret = tmp_path / "iam"
+    secret.write_text("made-up")
+    for text in (*in_readme, *in_manifest):
+        file = tmp_path / "config.yml"
+        file.write_text(re.sub(r"password_file: .*", f"password_file: {secret}", text))
+        assert load(str(file), {"IAM_PASSWORD": "made-up"}).projects[0].name == "prod"
+    assert (len(in_readme), len(in_manifest)) == (1, 1)
+
+
+def test_the_scrape_job_is_called_as_the_rules_expect() -> None:
+    in_readme = re.findall(r"```yaml\n(scrape_configs:.*?)```", README, re.DOTALL)
+    for text in (*in_readme, (ROOT / "deploy" / "prometheus.example.yml").read_text()):
+        (job,) = yaml.safe_load(text)["scrape_configs"]
+        assert job["job_name"] == "modelarts-exporter"
+        assert job["static_configs"] == [{"targets": ["localhost:10155"]}]
+
+
+def test_every_dependency_has_a_pinned_version_for_ci_and_the_image() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    pinned = re.findall(r"^([A-Za-z0-9_.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert {canonical(name) for name in wanted} - {canonical(name) for name in pinned} == set()
+
+
+def canonical(requirement: str) -> str:
+    """A distribution's name as the index compares it."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9_.-]", requirement)[0]).lower()
