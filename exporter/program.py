@@ -33,8 +33,9 @@ from exporter.wiring import Shard, alerting, alertmanagers, lanes, peers
 # ten thousand services on a slow disk takes seconds.
 _SHORTEST_HANG_MS = 30_000
 
-# Asked to stop, the program is gone within five seconds; this leaves one of them for the web server.
-_FINISH_SECONDS = 4.0
+# Asked to stop, the program is gone within five seconds: the web server takes one of them, and to notice
+# the signal and to tear down the interpreter may take the other on a busy machine.
+_FINISH_SECONDS = 3.0
 
 # A signal that comes in the instant before the main thread falls asleep does not wake it, so it looks up.
 _LOOK_UP_SECONDS = 1.0

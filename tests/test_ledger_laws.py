@@ -465,6 +465,12 @@ def test_an_open_update_that_vanished_is_awaited_until_the_cloud_must_have_forgo
     assert tally(Row(200, "FAIL"), now=100 + OLDEST_KEPT_MS, before=later.ledger).ledger.held == ()
 
 
+def test_a_read_of_another_instant_forgets_no_open_update_however_old() -> None:
+    first = tally(Row(100, "RUNNING"), Row(200, "RUNNING"), now=200)
+    read = Read({}, 100 + OLDEST_KEPT_MS, frozenset({200}), instant=200)
+    assert ledger.apply(first.ledger, read, LATENESS).ledger.held == (100, 200)
+
+
 def test_an_open_entry_of_a_final_instant_is_not_taken_up() -> None:
     first = tally(Row(100, "FAIL"), Row(200, "FAIL"), now=200)
     flipped = tally(Row(100, "RUNNING"), Row(200, "FAIL"), now=200, before=first.ledger)

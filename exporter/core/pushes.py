@@ -103,9 +103,13 @@ def _annotations(view: ServiceView, classifier: Classifier, page: str) -> Pairs:
     when = _time(update.update_time) if update else ""
     models = ", ".join(scrub(f"{m.model_name} {m.model_version}") for m in update.models) if update else ""
     why = f": {cause.message}" if cause else "; the event log names no cause"
+    about = f"The update of service {name} in project {view.project} at {when} failed{why}"
+    if not account.failing:
+        # Told only where nobody remembers the failure: an end keeps the words of its beginning.
+        about = f"The failed deployment of service {name} in project {view.project} is over"
     found = {
         "summary": _SUMMARY,
-        "description": f"The update of service {name} in project {view.project} at {when} failed{why}",
+        "description": about,
         "cause": cause.message if cause else "",
         "cause_reason": cause.reason if cause else "other",
         "cause_time": _time(cause.occur_time) if cause else "",
