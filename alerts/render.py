@@ -6,7 +6,6 @@ docs/alerts.md.
 """
 
 import argparse
-import copy
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -68,7 +67,7 @@ def load(override: Path | None = None) -> dict[str, Any]:
 def _overridden(table: Any, changes: Any, path: str) -> dict[str, Any]:
     if not isinstance(changes, Mapping):
         raise ConfigError(f"{path or 'the file'}: must be a mapping")
-    result = copy.copy(table)
+    result: dict[str, Any] = dict(table)
     for key, value in changes.items():
         name = f"{path}.{key}" if path else str(key)
         if path in _OPEN:
@@ -156,9 +155,7 @@ def table_of(table: Mapping[str, Any]) -> str:
         f"| [{name}](runbooks/{name}.md) | {severity} | {_sentence(when)} | {_sentence(why)} |"
         for name, severity, when, why in rows(table)
     ]
-    return "\n".join(
-        ["| Alert | Severity | Fires when | Why so |", "| --- | --- | --- | --- |", *lines, ""]
-    )
+    return "\n".join(["| Alert | Severity | Fires when | Why so |", "| --- | --- | --- | --- |", *lines, ""])
 
 
 def _sentence(text: str) -> str:

@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from dashboards.source import links, states
 from dashboards.source.panels import number
 from dashboards.source.parts import Size, Steps, Words
-from dashboards.source.queries import grown, grown_before, project, service
+from dashboards.source.queries import PROJECT, grown, project, quantile, service
 from dashboards.source.targets import Ask
 
 SMALL = Size(3, 5)
@@ -19,27 +19,39 @@ MORE_IS_BETTER: Steps = ((None, states.LOOK), (-0.05, states.WELL))
 
 NONE_IS_BEST: Steps = ((None, states.WELL), (0.5, states.LOOK))  # an increase() of one is about one
 
-Growth = Callable[[str], str]
-Figure = Callable[[Growth], str]  # of the range, or of the range before
+RANGE = "[$__range]"
+BEFORE = "[$__range] offset $__range"
 
-SUCCEEDED = service("service_updates_total", result="SUCCESS")
-FAILED = service("service_updates_total", result="FAIL")
-SETTLED = service("service_updates_total")
+Figure = Callable[[str], str]  # of the range, or of the range before
+
+# Recorded, because a month of a counter is a hundred thousand samples of each service: 10 ms of Prometheus'
+# time, measured. What settled within the last hour is not yet in it in full.
+_HOURLY = "project_result:modelarts_service_updates:increase1h"
+SUCCEEDED = f'{_HOURLY}{{{PROJECT},result="SUCCESS"}}'
+FAILED = f'{_HOURLY}{{{PROJECT},result="FAIL"}}'
+SETTLED = f"{_HOURLY}{{{PROJECT}}}"
+
+NOT_RECORDED = "No update settled, or the recording rules are not loaded"
+OF_PROJECTS = "Of whole projects: the choice of services does not matter."
 
 
-def frequency(growth: Growth) -> str:
-    """Successful updates a day."""
-    return f"sum({growth(SUCCEEDED)}) / ($__range_s / 86400)"
+def frequency(window: str) -> str:
+    """Successful updates a day: a mean, and so right as well where the data do not fill the range."""
+    return f"24 * sum(avg_over_time({SUCCEEDED}{window}))"
 
 
-def failure_rate(growth: Growth) -> str:
+def failure_rate(window: str) -> str:
     """Failed updates per settled update; nothing where none settled."""
-    return f"sum({growth(FAILED)}) / (sum({growth(SETTLED)}) > 0)"
+    return f"sum(avg_over_time({FAILED}{window})) / (sum(avg_over_time({SETTLED}{window})) > 0)"
 
 
 def median(histogram: str) -> Figure:
-    """The median of a histogram of the projects."""
-    return lambda growth: f"histogram_quantile(0.5, sum by (le) ({growth(histogram)}))"
+    """The median of a histogram of the projects; nothing where it did not grow."""
+
+    def figure(window: str) -> str:
+        return quantile(0.5, f"increase({histogram}{window})")
+
+    return figure
 
 
 RESTORE = project("restore_duration_seconds_bucket")
@@ -47,7 +59,7 @@ DURATION = project("update_duration_seconds_bucket", result="SUCCESS")
 
 
 def _change(figure: Figure) -> str:
-    return f"{figure(grown)} / ({figure(grown_before)} > 0) - 1"
+    return f"{figure(RANGE)} / ({figure(BEFORE)} > 0) - 1"
 
 
 def figures() -> list[model.Panel]:
@@ -56,10 +68,10 @@ def figures() -> list[model.Panel]:
         number(
             Words(
                 "Deployments a day",
-                "Updates that succeeded, a day, on average over the range.",
-                "No update is known",
+                f"Updates that succeeded, a day, on average over the range. {OF_PROJECTS}",
+                NOT_RECORDED,
             ),
-            [Ask(frequency(grown))],
+            [Ask(frequency(RANGE))],
             SMALL,
             "none",
             decimals=1,
@@ -69,10 +81,11 @@ def figures() -> list[model.Panel]:
             Words(
                 "Update failure rate",
                 "Failed updates per settled update of the range. It is not the change failure rate of the "
-                "books: a model that deploys well and answers badly is not seen here.",
-                "No update settled",
+                "books: a model that deploys well and answers badly is not seen here. "
+                f"{OF_PROJECTS}",
+                NOT_RECORDED,
             ),
-            [Ask(failure_rate(grown))],
+            [Ask(failure_rate(RANGE))],
             SMALL,
             "percentunit",
             decimals=1,
@@ -80,18 +93,18 @@ def figures() -> list[model.Panel]:
         ),
         _compared(
             "Failure rate",
-            f"{failure_rate(grown)} - {failure_rate(grown_before)}",
+            f"{failure_rate(RANGE)} - {failure_rate(BEFORE)}",
             LESS_IS_BETTER,
             "in points of per cent",
         ),
         number(
             Words(
                 "Time to restore",
-                "Median time from a service's first failed update to the success that ended it. Of whole "
-                "projects: the choice of services does not matter.",
+                "Median time from a service's first failed update to the success that ended it. "
+                f"{OF_PROJECTS}",
                 "Nothing was restored",
             ),
-            [Ask(median(RESTORE)(grown))],
+            [Ask(median(RESTORE)(RANGE))],
             SMALL,
             "s",
         ),
@@ -99,11 +112,10 @@ def figures() -> list[model.Panel]:
         number(
             Words(
                 "Deployment duration",
-                "Median duration of the updates that succeeded. Of whole projects: the choice of services "
-                "does not matter.",
+                f"Median duration of the updates that succeeded. {OF_PROJECTS}",
                 "No duration is known",
             ),
-            [Ask(median(DURATION)(grown))],
+            [Ask(median(DURATION)(RANGE))],
             SMALL,
             "s",
         ),
@@ -129,12 +141,13 @@ def _compared(what: str, expr: str, steps: Steps, how: str = "as a share of what
 
 def quality() -> list[model.Panel]:
     """What the figures above leave out, or may have wrong."""
+    settled = service("service_updates_total")
     durations = service("service_update_duration_seconds_count")
     return [
         _left_out(
             "Updates without a duration",
             "Updates that settled while nobody could watch: counted, but in no duration.",
-            f"clamp_min(sum({grown(SETTLED)}) - sum({grown(durations)}), 0)",
+            f"clamp_min(sum({grown(settled)}) - sum({grown(durations)}), 0)",
         ),
         _left_out(
             "Unknown values",
@@ -161,10 +174,10 @@ def quality() -> list[model.Panel]:
         number(
             Words(
                 "Time readable",
-                "Share of the range for which the services' logs could be read, on average.",
-                "Nothing was read yet",
+                "Share of the range for which the services could be listed, on average of the projects.",
+                "No project was ever listed",
             ),
-            [Ask(f"avg(avg_over_time({service('service_up')}[$__range]))")],
+            [Ask(f"avg(avg_over_time({project('up')}[$__range]))")],
             WIDE,
             "percentunit",
             decimals=1,

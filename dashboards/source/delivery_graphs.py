@@ -4,10 +4,10 @@ from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
 
 from dashboards.source import states
-from dashboards.source.delivery_figures import DURATION, FAILED, RESTORE, SETTLED
+from dashboards.source.delivery_figures import DURATION, FAILED, NOT_RECORDED, OF_PROJECTS, RESTORE, SETTLED
 from dashboards.source.panels import graph, heat
 from dashboards.source.parts import Size, Words
-from dashboards.source.queries import per_point
+from dashboards.source.queries import per_point, quantile
 from dashboards.source.targets import Ask
 
 HALF = Size(12, 8)
@@ -17,12 +17,13 @@ DAY = "1d"
 
 def over_time() -> list[list[model.Panel]]:
     """Two lines."""
-    rate = f"sum by (project) ({per_point(FAILED)}) / (sum by (project) ({per_point(SETTLED)}) > 0)"
+    failed = f"sum by (project) (avg_over_time({FAILED}[$__interval]))"
+    settled = f"sum by (project) (avg_over_time({SETTLED}[$__interval]))"
     return [
         [
             graph(
-                Words("Updates a day", "Updates that settled, by result.", "No update is known"),
-                [Ask(f"sum by (result) ({per_point(SETTLED)})", "{{result}}")],
+                Words("Updates a day", f"Updates that settled, by result. {OF_PROJECTS}", NOT_RECORDED),
+                [Ask(f"24 * sum by (result) (avg_over_time({SETTLED}[$__interval]))", "{{result}}")],
                 HALF,
                 "none",
                 "updates a day",
@@ -35,9 +36,9 @@ def over_time() -> list[list[model.Panel]]:
                 Words(
                     "Failure rate by project",
                     "Failed updates per settled update of each day on which any settled.",
-                    "No update settled",
+                    NOT_RECORDED,
                 ),
-                [Ask(rate, "{{project}}")],
+                [Ask(f"{failed} / ({settled} > 0)", "{{project}}")],
                 HALF,
                 "percentunit",
                 "failed per settled",
@@ -49,14 +50,14 @@ def over_time() -> list[list[model.Panel]]:
         [
             graph(
                 Words(
-                    "Time to restore",
+                    "Time to restore, day by day",
                     "From a first failed update to the success that ended it: half of them were restored "
                     "within the lower line, nine of ten within the upper. Of whole projects.",
                     "Nothing was restored",
                 ),
                 [
-                    Ask(f"histogram_quantile(0.5, sum by (le) ({per_point(RESTORE)}))", "half within"),
-                    Ask(f"histogram_quantile(0.9, sum by (le) ({per_point(RESTORE)}))", "nine of ten within"),
+                    Ask(quantile(0.5, per_point(RESTORE)), "half within"),
+                    Ask(quantile(0.9, per_point(RESTORE)), "nine of ten within"),
                 ],
                 HALF,
                 "s",

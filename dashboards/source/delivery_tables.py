@@ -3,7 +3,6 @@
 from grafana_foundation_sdk.models import dashboard as model
 
 from dashboards.source import links, states
-from dashboards.source.delivery_figures import FAILED, SETTLED
 from dashboards.source.parts import Size, Steps, Words
 from dashboards.source.queries import BY_SERVICE, ON_SERVICE, grown, service
 from dashboards.source.tables import PROJECT, SERVICE_ID, Column, grid
@@ -15,8 +14,8 @@ RATE: Steps = ((None, states.WELL), (0.15, states.LOOK), (0.5, states.BROKEN))
 
 def top_failing() -> model.Panel:
     """Services by failed updates."""
-    failed = f"sum {BY_SERVICE} ({grown(FAILED)})"
-    settled = f"sum {BY_SERVICE} ({grown(SETTLED)})"
+    failed = f"sum {BY_SERVICE} ({grown(service('service_updates_total', result='FAIL'))})"
+    settled = f"sum {BY_SERVICE} ({grown(service('service_updates_total'))})"
     worst = f"topk({TOP}, {failed} > 0.5)"  # an increase() of one is about one
     last = service("service_last_failure_timestamp_seconds")
     return grid(

@@ -17,8 +17,8 @@ SMALL = Size(6, 4)
 # As many rows as can be read on one screen.
 MOST = 40
 
-NO_NODES = "No edge service, or its nodes are not exposed (metrics.edge_nodes)"
-NO_EDGE = "No edge service"
+NO_NODES = "No edge service, its rollout is open, or its nodes are not exposed (metrics.edge_nodes)"
+NO_EDGE = "No edge service, or its rollout is open"
 
 NONE_IS_WELL: Steps = ((None, states.WELL), (1, states.BROKEN))
 # Half of the nodes is where ModelArtsEdgeRolloutDegraded begins.

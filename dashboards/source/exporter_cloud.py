@@ -7,7 +7,7 @@ from dashboards.source import states
 from dashboards.source.exporter_state import DATA_AGE
 from dashboards.source.panels import graph
 from dashboards.source.parts import Size, Words
-from dashboards.source.queries import per_point, per_second, project
+from dashboards.source.queries import per_point, per_second, project, quantile
 from dashboards.source.targets import Ask
 
 THIRD = Size(8, 8)
@@ -57,7 +57,7 @@ def api() -> list[model.Panel]:
             ),
             [
                 Ask(
-                    f"histogram_quantile(0.95, sum by (le, endpoint) ({per_second(buckets)}))",
+                    quantile(0.95, per_second(buckets), "endpoint"),
                     "{{endpoint}}",
                 )
             ],
@@ -106,7 +106,7 @@ def budget() -> list[model.Panel]:
         ),
         graph(
             Words(
-                "Token valid for",
+                "Token validity over time",
                 "Time until the token in use ends: a saw whose teeth do not reach the ground.",
                 "No token in use: requests are signed, or nobody could sign in",
             ),

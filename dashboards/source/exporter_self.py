@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from dashboards.source import states
 from dashboards.source.panels import graph
 from dashboards.source.parts import Size, Words
-from dashboards.source.queries import JOB, per_point, per_second
+from dashboards.source.queries import JOB, per_point, per_second, quantile
 from dashboards.source.targets import Ask
 
 THIRD = Size(8, 7)
@@ -62,7 +62,7 @@ def store() -> list[model.Panel]:
             ),
             [
                 Ask(
-                    f"histogram_quantile(0.99, sum by (le, instance) ({per_second(buckets)}))",
+                    quantile(0.99, per_second(buckets), "instance"),
                     "{{instance}}",
                 )
             ],

@@ -1,5 +1,8 @@
 """Ways from one dashboard to another that keep the variables and the time."""
 
+from pathlib import Path
+
+import yaml
 from grafana_foundation_sdk.models import dashboard as model
 
 TAG = "modelarts"
@@ -40,6 +43,13 @@ def dropdown() -> model.DashboardLink:
         include_vars=True,
         keep_time=True,
     )
+
+
+def to_runbook_of_row() -> model.DashboardLink:
+    """From an alert's row to what to do about it, where the rules themselves lead to."""
+    config = Path(__file__).parents[2] / "alerts" / "config.yml"
+    runbooks = yaml.safe_load(config.read_text(encoding="utf-8"))["runbooks"]
+    return _link("Open the runbook", f"{runbooks}/${{__data.fields.alertname}}.md")
 
 
 def _to_service(title: str, project: str, service_id: str) -> model.DashboardLink:

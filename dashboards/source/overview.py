@@ -60,12 +60,13 @@ def _not_well() -> model.Panel:
             _ago("Last success", of_those(_at("last_success"))),
             _ago("Open since", of_those(_at("oldest_running_update"))),
             Column("Phase", "phase", width=110),
-            _ago(
-                "In phase since",
-                of_those(
-                    "1000 * max by (project, service_id, service_name, phase) "
+            Column(
+                "Phase known",
+                expr=of_those(
+                    "max by (project, service_id, service_name, phase) "
                     f"({service('service_deploy_phase_start_timestamp_seconds')})"
                 ),
+                hidden=True,
             ),
             Column("Status", "status", width=100),
             Column(
@@ -95,12 +96,12 @@ def _alerts() -> model.Panel:
     return grid(
         Words(
             "Firing alerts",
-            "Alerts of the shipped rules that fire now. Each has a runbook of its name in docs/runbooks.",
+            "Alerts of the shipped rules that fire now. Click one for its runbook.",
             "No alert fires, or the rules are not loaded: see the panel above",
         ),
         [
             Column("Severity", "severity", mappings=states.SEVERITY, width=90),
-            Column("Alert", "alertname"),
+            Column("Alert", "alertname", link=links.to_runbook_of_row()),
             PROJECT,
             Column("Service", "service_name", width=160, link=links.to_service_of_row()),
             Column(

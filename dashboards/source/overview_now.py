@@ -67,7 +67,7 @@ def now() -> list[model.Panel]:
             Words(
                 "Edge nodes failed",
                 "Nodes on which the newest update of their service failed.",
-                "No edge service",
+                "No edge service, or its rollout is open",
             ),
             [Ask(f"sum({service('service_last_update_nodes', result='failed')})")],
             SMALL,

@@ -43,11 +43,6 @@ def grown(counter: str) -> str:
     return f"increase({counter}[$__range])"
 
 
-def grown_before(counter: str) -> str:
-    """How much a counter grew within the range of the same length before."""
-    return f"increase({counter}[$__range] offset $__range)"
-
-
 def per_point(counter: str) -> str:
     """How much a counter grew from one point of a graph to the next."""
     return f"increase({counter}[$__rate_interval])"
@@ -56,6 +51,11 @@ def per_point(counter: str) -> str:
 def per_second(counter: str) -> str:
     """How fast a counter grows."""
     return f"rate({counter}[$__rate_interval])"
+
+
+def quantile(share: float, buckets: str, by: str = "") -> str:
+    """A quantile of a histogram, for each of `by`; without observations nothing, rather than NaN."""
+    return f"(histogram_quantile({share}, sum by (le{by and f', {by}'}) ({buckets})) >= 0)"
 
 
 # Somebody stopped it on purpose: the last failure no longer matters, as the alert has it.

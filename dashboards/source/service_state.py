@@ -209,8 +209,9 @@ def updates() -> model.Panel:
     return grid(
         Words(
             "Updates in the range",
-            "Each update that was the newest one when the exporter was scraped, with the models it asked "
-            "for, their weights and instances. Of several updates within a minute, the last is shown.",
+            "Each update that was the newest one when the exporter was scraped, with its models, their "
+            "weights and instances, and the result it had when the next one began. Of several updates "
+            "within a minute, the last is shown; the exporter's own page of the service has them all.",
             "No update was seen in this range",
         ),
         [

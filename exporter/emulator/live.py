@@ -26,4 +26,7 @@ def live(listen: str = "127.0.0.1:0", scenario: str | None = None, *, speed: flo
         raise ValueError(f"{listen!r} is not host:port")
     cloud = Cloud(lambda: time.time_ns() // 1_000_000)
     play(cloud, load_scenario(scenario or "demo"), speed=speed)
-    return Server(cloud, (host.strip("[]"), int(port)))
+    try:
+        return Server(cloud, (host.strip("[]"), int(port)))
+    except OSError as error:
+        raise OSError(f"cannot listen on {listen}: {error.strerror}") from error

@@ -1,0 +1,327 @@
+"""The alert rules: made as the table says, true to the exporter's metrics, and firing when they should."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser as promql
+import pytest
+import yaml
+
+from tests import debian
+from tests import promql as ours
+
+ROOT = Path(__file__).parents[1]
+ALERTS = ROOT / "alerts"
+RULES = ALERTS / "modelarts.rules.yml"
+TESTS = [ALERTS / "modelarts.rules.test.yml", *sorted((ALERTS / "tests").glob("*.test.yml"))]
+
+PROMISED = {
+    "ModelArtsUpdateFailed": "critical",
+    "ModelArtsUpdateFailingRepeatedly": "critical",
+    "ModelArtsUpdateStuck": "warning",
+    "ModelArtsUpdateStuckLong": "critical",
+    "ModelArtsUpdateSlow": "info",
+    "ModelArtsFleetUpdateFailures": "critical",
+    "ModelArtsServiceDegraded": "warning",
+    "ModelArtsServiceFailed": "critical",
+    "ModelArtsEdgeNodeOperationFailed": "warning",
+    "ModelArtsEdgeRolloutDegraded": "critical",
+    "ModelArtsAbnormalEvents": "warning",
+    "ModelArtsAbnormalEventBurst": "critical",
+    "ModelArtsRolloutFlapping": "info",
+    "ModelArtsExporterDown": "critical",
+    "ModelArtsExporterAbsent": "critical",
+    "ModelArtsDataStale": "critical",
+    "ModelArtsApiErrors": "warning",
+    "ModelArtsApiThrottled": "warning",
+    "ModelArtsApiAuthFailing": "critical",
+    "ModelArtsTokenExpiresSoon": "warning",
+    "ModelArtsPollOverrun": "warning",
+    "ModelArtsUnknownApiValues": "info",
+    "ModelArtsAlertPushFailing": "critical",
+    "ModelArtsWatchdog": "none",
+}
+
+UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+COMPARISONS = {">", "<", ">=", "<=", "==", "!="}
+
+
+def groups(text: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load(text)["groups"]
+    return found
+
+
+def rules(text: str) -> list[dict[str, Any]]:
+    return [rule for group in groups(text) for rule in group["rules"] or ()]
+
+
+SHIPPED = rules(RULES.read_text())
+FIRING = [rule for rule in SHIPPED if "alert" in rule]
+by_name = pytest.mark.parametrize("rule", FIRING, ids=lambda rule: rule["alert"])
+
+
+def recorded() -> dict[str, frozenset[str]]:
+    """Names of the recording rules, with the labels that their level tells."""
+    labels = {"service": ours.SERVICE, "project": {"project"}, "result": {"result"}, "le": {"le"}}
+    return {
+        rule["record"]: frozenset().union(*(labels[part] for part in rule["record"].split(":")[0].split("_")))
+        for rule in SHIPPED
+        if "record" in rule
+    }
+
+
+def seconds(duration: str) -> float:
+    return sum(int(n) * UNITS[unit] for n, unit in re.findall(r"(\d+)(ms|s|m|h|d)", duration))
+
+
+def render(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ALERTS / "render.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+# --- made from the table ---------------------------------------------------------------------------
+
+
+def test_the_shipped_rules_are_those_that_the_table_gives() -> None:
+    assert render("--output", "-").stdout == RULES.read_text(), "run: python alerts/render.py"
+
+
+def test_a_file_of_ones_own_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yml"
+    mine.write_text(
+        "matchers: 'cluster=\"eu\"'\n"
+        "labels: {team: ml}\n"
+        "alerts:\n"
+        "  ModelArtsUpdateStuck: {older_than: 45m, severity: critical}\n"
+        "  ModelArtsWatchdog: {enabled: false}\n"
+    )
+    found = {rule.get("alert"): rule for rule in rules(render("--config", str(mine), "--output", "-").stdout)}
+    stuck, other = found["ModelArtsUpdateStuck"], found["ModelArtsUpdateStuckLong"]
+    assert stuck["labels"] == {"severity": "critical", "team": "ml"}
+    assert other["labels"] == {"severity": "critical", "team": "ml"}
+    assert "> 2700\n" in stuck["expr"]
+    assert "> 7200\n" in other["expr"]
+    assert found.keys() == {*PROMISED, None} - {"ModelArtsWatchdog"}
+    for rule in found.values():
+        for selector in ours.selectors(rule["expr"]):
+            named = {matcher.name for matcher in selector.matchers.matchers}
+            name = str(selector.name)
+            exempt = name in ours.OF_PROMETHEUS or ":" in name
+            assert exempt or "cluster" in named, f"{name} in {rule['expr']}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("alerts: {ModelArtsUpdateStuk: {for: 1m}}", "alerts.ModelArtsUpdateStuk: unknown key"),
+        ("alerts: {ModelArtsUpdateStuck: {window: 1m}}", "alerts.ModelArtsUpdateStuck.window: unknown key"),
+        ("severities: {}", "severities: unknown key"),
+        ("alerts: {ModelArtsUpdateStuck: {for: 90}}", "alerts.ModelArtsUpdateStuck.for: 90 does not fit"),
+        ("alerts: {ModelArtsUpdateStuck: {older_than: 0m}}", "older_than: '0m' does not fit"),
+        ("alerts: {ModelArtsUpdateStuck: {older_than: soon}}", "older_than: 'soon' does not fit"),
+        ("alerts: {ModelArtsUpdateStuck: {severity: page}}", "severity: 'page' is none of critical, warning"),
+        ("alerts: {ModelArtsUpdateStuck: {enabled: maybe}}", "enabled: 'maybe' does not fit"),
+        ("alerts: {ModelArtsAbnormalEventBurst: {events: many}}", "events: 'many' does not fit"),
+        ("alerts: []", "alerts: must be a mapping"),
+        ("job: 5", "job: 5 does not fit"),
+        ("job: [", "is not YAML"),
+    ],
+)
+def test_a_wrong_key_or_value_is_told_by_its_name(tmp_path: Path, text: str, said: str) -> None:
+    mine = tmp_path / "mine.yml"
+    mine.write_text(text)
+    done = render("--config", str(mine), "--output", "-")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+def test_scaled_rules_are_the_same_rules_with_other_durations() -> None:
+    scaled = rules(render("--scale", "0.01", "--output", "-").stdout)
+    assert [without_numbers(rule["expr"]) for rule in scaled] == [
+        without_numbers(rule["expr"]) for rule in SHIPPED
+    ]
+    for short, long in zip(scaled, SHIPPED, strict=True):
+        assert seconds(short.get("for", "0s")) <= seconds(long.get("for", "0s"))
+    for rule in scaled:
+        for range_ in re.findall(r"\[(\d+\w+)[\]:]", rule["expr"]):
+            assert seconds(range_) >= 5, rule["expr"]  # four scrapes of a second, and one that is late
+    ages = {r["alert"]: r["expr"] for r in scaled if "alert" in r}
+    assert "> 18\n" in ages["ModelArtsUpdateStuck"]
+    assert "> 6\n" in ages["ModelArtsDataStale"]
+
+
+def without_numbers(expression: str) -> str:
+    return re.sub(r"\d+(\.\d+)?(ms|s|m|h|d)?\b", "N", expression)
+
+
+# --- the rules as text -----------------------------------------------------------------------------
+
+
+def test_every_promised_alert_is_there_with_its_severity() -> None:
+    assert {rule["alert"]: rule["labels"]["severity"] for rule in FIRING} == PROMISED
+
+
+def test_every_query_parses_and_asks_for_what_is_exposed() -> None:
+    known = recorded()
+    wrong = [fault for rule in SHIPPED for fault in ours.faults(rule["expr"], known)]
+    assert wrong == []
+
+
+def test_no_rule_is_there_twice() -> None:
+    names = [rule.get("alert") or rule["record"] for rule in SHIPPED]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_names_of_recordings_tell_level_metric_and_operation() -> None:
+    for name in recorded():
+        level, metric, operation = name.split(":")
+        assert metric.startswith("modelarts_"), name
+        assert not metric.endswith("_total"), name
+        assert re.fullmatch(r"[a-z0-9_]+", level + operation), name
+
+
+def test_a_range_is_four_scrapes_long_at_least() -> None:
+    scrape = yaml.safe_load((ROOT / "deploy/prometheus.example.yml").read_text())["scrape_configs"][0]
+    for rule in SHIPPED:
+        for range_ in re.findall(r"\[(\d+\w+)[\]:]", rule["expr"]):
+            assert seconds(range_) >= 4 * seconds(scrape["scrape_interval"]), rule["expr"]
+
+
+@by_name
+def test_an_alert_compares_in_every_part(rule: dict[str, Any]) -> None:
+    for part in alternatives(promql.parse(rule["expr"])):
+        compared = [
+            node
+            for node in ours.nodes(part.prettify())
+            if isinstance(node, promql.BinaryExpr) and str(node.op) in COMPARISONS
+        ]
+        assert compared, f"would fire whatever the value: {part.prettify()}"
+
+
+def alternatives(expression: promql.Expr) -> Iterator[promql.Expr]:
+    """What stands between the `or` of a query."""
+    if isinstance(expression, promql.ParenExpr):
+        yield from alternatives(expression.expr)
+    elif isinstance(expression, promql.BinaryExpr) and str(expression.op) == "or":
+        yield from alternatives(expression.lhs)
+        yield from alternatives(expression.rhs)
+    elif isinstance(expression, promql.BinaryExpr) and str(expression.op) in ("and", "unless"):
+        yield from alternatives(expression.lhs)
+    else:
+        yield expression
+
+
+@by_name
+def test_an_alert_says_what_it_is_and_where_to_look(rule: dict[str, Any]) -> None:
+    notes = rule["annotations"]
+    assert set(notes) == {"summary", "description", "runbook_url", "dashboard_url"}
+    assert re.fullmatch(r"ModelArts([A-Z][a-z]+)+", rule["alert"])
+    assert re.fullmatch(r"[A-Z][^{}]*\.", notes["summary"]), "static, and a sentence"
+    assert len(notes["summary"]) < 80, "a headline"
+    assert re.search(r"\.(\{\{ end \}\})?$", notes["description"]), notes["description"]
+    assert notes["runbook_url"].endswith(f"/docs/runbooks/{rule['alert']}.md")
+    assert (ROOT / "docs" / "runbooks" / f"{rule['alert']}.md").exists()
+    dashboard = re.match(r"https?://[^/]+/d/([a-z-]{1,40})(\?|\{\{|$)", notes["dashboard_url"])
+    assert dashboard is not None, notes["dashboard_url"]
+    assert (ROOT / "dashboards" / f"{dashboard[1]}.json").exists()
+
+
+@by_name
+def test_labels_of_an_alert_do_not_depend_on_the_moment(rule: dict[str, Any]) -> None:
+    # A label that changes is another alert: the old one "ends" and somebody is paged again.
+    assert "{{" not in str(rule["labels"])
+    assert not {"message", "reason"} & set(re.findall(r"by \(([^)]*)\)", rule["expr"]))
+    if "absent(" in rule["expr"]:
+        assert seconds(rule["for"]) > 0, "absent is true for a moment after each start of Prometheus"
+
+
+@by_name
+def test_queries_in_annotations_are_sound_too(rule: dict[str, Any]) -> None:
+    for query in re.findall(r"`([^`]*)`[^{}]*\| query", rule["annotations"]["description"]):
+        assert ours.faults(query.replace("%q", '"x"')) == []
+
+
+def test_an_alert_of_a_service_has_the_labels_of_the_pushed_one() -> None:
+    found = {rule["alert"] for rule in FIRING if "max by (project, service_id, service_name)" in rule["expr"]}
+    assert "ModelArtsUpdateFailed" in found
+    for rule in FIRING:
+        kept = re.findall(r"ALERTS\{[^}]*\} == 1", rule["expr"])
+        levels = set(re.findall(r"max by \(([^)]*)\) \(ALERTS", rule["expr"]))
+        assert len(levels) == min(len(kept), 1), "an alert that is held goes on under the same labels"
+
+
+def test_the_documented_faults_would_be_found() -> None:
+    assert ours.faults("max(modelarts_service_up) ==") != []
+    for query, said in {
+        "modelarts_service_upp == 0": "unknown metric modelarts_service_upp",
+        'modelarts_service_up{results="FAIL"} == 0': "has no label results",
+        'modelarts_service_updates_total{result="FAILED"} > 0': "result is never FAILED",
+        "sum by (projects) (modelarts_service_up)": "no metric here has a label projects",
+        "rate(modelarts_service_up[5m]) > 0": "which is no counter",
+    }.items():
+        assert said in ours.faults(query)[0]
+
+
+def test_the_table_in_the_docs_is_made_from_the_rules() -> None:
+    page = (ROOT / "docs" / "alerts.md").read_text()
+    assert render("--table").stdout in page, "paste what `python alerts/render.py --table` prints"
+
+
+# --- the rules as Prometheus sees them ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["installed", "newest"])
+def promtool(request: pytest.FixtureRequest) -> str:
+    """The promtool of this release of Debian, and that of the newest one."""
+    if request.param == "installed":
+        found = shutil.which("promtool")
+        assert found is not None  # else the test was left out before
+        return found
+    try:
+        # Until trixie it is a part of the package prometheus, later one of its own.
+        return str(debian.newest("promtool", "promtool"))
+    except debian.CannotBeFetchedError as error:
+        pytest.skip(f"left out: {error}")
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.live
+def test_promtool_finds_nothing_to_complain_about(promtool: str, tmp_path: Path) -> None:
+    scaled = tmp_path / "scaled.yml"
+    render("--scale", "0.01", "--output", str(scaled))
+    for file in (RULES, scaled):
+        run(promtool, "check", "rules", "--lint=all", "--lint-fatal", str(file))
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: file.name)
+def test_the_rules_fire_hold_and_end_as_they_should(promtool: str, file: Path) -> None:
+    run(promtool, "test", "rules", str(file))
+
+
+def test_every_alert_is_seen_to_fire_and_to_be_silent() -> None:
+    fired: set[str] = set()
+    silent: set[str] = set()
+    for file in TESTS:
+        for test in yaml.safe_load(file.read_text())["tests"]:
+            for case in test.get("alert_rule_test", ()):
+                (fired if case["exp_alerts"] else silent).add(case["alertname"])
+            for case in test.get("promql_expr_test", ()):
+                asked = re.findall(r'alertname=~?"(\w+)', case["expr"])
+                named = set(re.findall(r'alertname="(\w+)"', str(case["exp_samples"])))
+                if case["exp_samples"]:
+                    fired |= named or set(asked)
+                else:
+                    silent |= {name for name in PROMISED for start in asked if name.startswith(start)}
+    assert fired == set(PROMISED)
+    assert silent == set(PROMISED) - {"ModelArtsWatchdog"}

@@ -1,0 +1,215 @@
+"""The example configuration of Alertmanager: who is told, what hides what, and what a message says."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ALERTS = Path(__file__).parents[1] / "alerts"
+EXAMPLE = ALERTS / "alertmanager.example.yml"
+CONFIG: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text())
+PUSHED = "ModelArtsDeploymentFailure"
+
+SERVICE = {"project": "prod", "service_id": "s1"}
+
+
+def rules() -> dict[str, str]:
+    """Severity by alert."""
+    groups = yaml.safe_load((ALERTS / "modelarts.rules.yml").read_text())["groups"]
+    return {r["alert"]: r["labels"]["severity"] for g in groups for r in g["rules"] if "alert" in r}
+
+
+def amtool(*arguments: str) -> str:
+    program = shutil.which("amtool")
+    if program is None:
+        pytest.skip("not installed: amtool")
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.live
+def test_amtool_takes_it_with_its_template() -> None:
+    said = amtool("check-config", str(EXAMPLE))
+    assert "1 templates" in said
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("alert", "receiver"),
+    [
+        ("alertname=ModelArtsUpdateFailed severity=critical", "pager"),
+        (f"alertname={PUSHED} severity=critical source=modelarts-exporter", "pager"),
+        ("alertname=ModelArtsAbnormalEvents severity=warning", "tickets"),
+        ("alertname=ModelArtsUpdateSlow severity=info", "chat"),
+        ("alertname=ModelArtsWatchdog severity=none", "dead-mans-switch"),
+        ("alertname=SomethingElse severity=none", "nobody"),
+        ("alertname=SomethingElse", "chat"),
+    ],
+)
+def test_an_alert_goes_where_its_severity_says(alert: str, receiver: str) -> None:
+    found = amtool("config", "routes", "test", f"--config.file={EXAMPLE}", *alert.split())
+    assert found.split() == [receiver]
+
+
+def hidden(target: dict[str, str], by: dict[str, str]) -> bool:
+    """Whether the example hides one alert while the other fires, as Alertmanager decides."""
+    return any(
+        matches(by, rule["source_matchers"])
+        and matches(target, rule["target_matchers"])
+        and all(by.get(name, "") == target.get(name, "") for name in rule["equal"])
+        for rule in CONFIG["inhibit_rules"]
+    )
+
+
+def matches(labels: dict[str, str], matchers: list[str]) -> bool:
+    parsed = [re.fullmatch(r'(\w+)(=~?)"([^"]*)"', matcher) for matcher in matchers]
+    assert all(parsed), matchers
+    return all(
+        re.fullmatch(found[3] if found[2] == "=~" else re.escape(found[3]), labels.get(found[1], ""))
+        for found in parsed
+        if found is not None
+    )
+
+
+def alert(name: str, **labels: str) -> dict[str, str]:
+    source = {"source": "modelarts-exporter"} if name == PUSHED else {}
+    return {"alertname": name, **source, **labels}
+
+
+@pytest.mark.parametrize(
+    ("target", "by"),
+    [
+        ("ModelArtsUpdateFailed", PUSHED),
+        ("ModelArtsServiceFailed", PUSHED),
+        ("ModelArtsServiceFailed", "ModelArtsUpdateFailed"),
+        ("ModelArtsAbnormalEvents", "ModelArtsUpdateFailed"),
+        ("ModelArtsAbnormalEventBurst", PUSHED),
+        ("ModelArtsEdgeNodeOperationFailed", "ModelArtsEdgeRolloutDegraded"),
+        ("ModelArtsUpdateStuck", "ModelArtsUpdateStuckLong"),
+        ("ModelArtsUpdateSlow", "ModelArtsUpdateStuck"),
+        ("ModelArtsAbnormalEvents", "ModelArtsAbnormalEventBurst"),
+    ],
+)
+def test_the_more_telling_alert_hides_the_other_of_the_same_service_alone(target: str, by: str) -> None:
+    assert hidden(alert(target, **SERVICE), alert(by, **SERVICE))
+    assert not hidden(alert(target, **SERVICE), alert(by, project="prod", service_id="s2"))
+    assert not hidden(alert(target, **SERVICE), alert(by, project="test", service_id="s1"))
+    assert not hidden(alert(by, **SERVICE), alert(target, **SERVICE))
+
+
+def test_a_failing_fleet_hides_its_single_services_and_those_of_no_other_project() -> None:
+    fleet = alert("ModelArtsFleetUpdateFailures", project="prod")
+    for name in (
+        PUSHED,
+        "ModelArtsUpdateFailed",
+        "ModelArtsUpdateFailingRepeatedly",
+        "ModelArtsServiceFailed",
+    ):
+        assert hidden(alert(name, **SERVICE), fleet)
+        assert not hidden(alert(name, project="test", service_id="s1"), fleet)
+
+
+def test_a_refused_credential_hides_what_follows_from_it() -> None:
+    refused = alert("ModelArtsApiAuthFailing", project="prod")
+    for name in ("ModelArtsDataStale", "ModelArtsApiErrors", "ModelArtsTokenExpiresSoon"):
+        assert hidden(alert(name, project="prod"), refused)
+
+
+def test_no_loss_of_sight_hides_a_failure() -> None:
+    for blind in (
+        "ModelArtsDataStale",
+        "ModelArtsExporterDown",
+        "ModelArtsExporterAbsent",
+        "ModelArtsApiErrors",
+    ):
+        for name in (PUSHED, "ModelArtsUpdateFailed", "ModelArtsUpdateStuckLong", "ModelArtsServiceFailed"):
+            assert not hidden(alert(name, **SERVICE), alert(blind, project="prod"))
+
+
+def test_the_watchdog_is_never_hidden_and_no_alert_hides_itself() -> None:
+    names = [*rules(), PUSHED]
+    for name in names:
+        assert not hidden(alert("ModelArtsWatchdog"), alert(name, **SERVICE))
+        assert not hidden(alert(name, **SERVICE), alert(name, **SERVICE))
+    assert all(
+        not (
+            hidden(alert(a, **SERVICE), alert(b, **SERVICE))
+            and hidden(alert(b, **SERVICE), alert(a, **SERVICE))
+        )
+        for a in names
+        for b in names
+    )
+
+
+def test_it_names_only_alerts_that_exist() -> None:
+    named = set(re.findall(r"ModelArts\w+", EXAMPLE.read_text()))
+    assert named <= {*rules(), PUSHED}
+
+
+@pytest.mark.live
+def test_a_message_tells_cause_remedy_and_events_where_they_are_known(tmp_path: Path) -> None:
+    links = {"runbook_url": "http://docs/x.md", "dashboard_url": "http://grafana/d/x"}
+    data = {
+        "status": "firing",
+        "commonLabels": {"alertname": PUSHED, "project": "prod", "service_name": "chat"},
+        "alerts": [
+            {
+                "status": "firing",
+                "labels": {"severity": "critical"},
+                "annotations": {
+                    "summary": "It failed.",
+                    "description": "The update failed.",
+                    "cause": "Failed to pull image",
+                    "cause_reason": "image_pull",
+                    "remedy": "Check SWR.",
+                    "model": "llm 1.4.2",
+                    "recent_events": "first\nsecond",
+                    **links,
+                },
+                "startsAt": "2026-01-02T03:04:05Z",
+                "endsAt": "0001-01-01T00:00:00Z",
+            },
+            {
+                "status": "resolved",
+                "labels": {"severity": "warning"},
+                "annotations": {"summary": "Events.", "description": "There were some.", **links},
+                "startsAt": "2026-01-02T03:04:05Z",
+                "endsAt": "2026-01-02T04:04:05Z",
+            },
+        ],
+    }
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    said = amtool(
+        "template",
+        "render",
+        f"--template.glob={ALERTS / 'modelarts.tmpl'}",
+        '--template.text={{ template "modelarts.title" . }}|{{ template "modelarts.text" . }}',
+        f"--template.data={tmp_path / 'data.json'}",
+    )
+    title, _, text = said.partition("|")
+    assert title == f"[FIRING 1] {PUSHED} chat in prod"
+    assert text.strip().splitlines() == [
+        "FIRING critical: It failed.",
+        "The update failed.",
+        "Cause (image_pull): Failed to pull image",
+        "What to do: Check SWR.",
+        "Model: llm 1.4.2",
+        "Recent events:",
+        "first",
+        "second",
+        "Since: 2026-01-02 03:04:05 UTC",
+        "Runbook: http://docs/x.md",
+        "Dashboard: http://grafana/d/x",
+        "",
+        "RESOLVED warning: Events.",
+        "There were some.",
+        "Since: 2026-01-02 03:04:05 UTC, until 2026-01-02 04:04:05 UTC",
+        "Runbook: http://docs/x.md",
+        "Dashboard: http://grafana/d/x",
+    ]
