@@ -59,6 +59,8 @@ docs: $(SETUP) ## Write the generated pages of docs/ anew
 	@$(PYTHON) -m exporter.config_docs >docs/.new && mv docs/.new docs/configuration.md
 	@$(PYTHON) -c 'from exporter.core.causes import as_markdown; print(as_markdown(), end="")' >docs/.new \
 		&& mv docs/.new docs/causes.md
+	@$(PYTHON) -m dashboards.source.build
+	@$(PYTHON) alerts/render.py --output alerts/modelarts.rules.yml
 
 .PHONY: fmt
 fmt: $(SETUP) ## Format the code, and mend what can be mended

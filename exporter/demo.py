@@ -61,6 +61,7 @@ def run(listen: str, log: FilteringBoundLogger) -> int:
         print(f"emulator:      {cloud.url}", flush=True)
         for line in _peers(stack, directory, exporter):
             print(line, flush=True)
+        print("grafana:       dashboards/ has five dashboards, deploy/grafana provisions them", flush=True)
         print("Ctrl-C ends all of it.", flush=True)
         await_signal(stop)
     return 0

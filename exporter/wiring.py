@@ -57,7 +57,8 @@ def lanes(config: Config, shard: Shard, telemetry: Telemetry, clock: Callable[[]
     ]
 
 
-def _classifier(config: Config) -> Classifier:
+def classifier(config: Config) -> Classifier:
+    """The one of the configured causes and the built-in ones."""
     return Classifier([Rule(cause.reason, cause.pattern.pattern, cause.remedy) for cause in config.causes])
 
 
