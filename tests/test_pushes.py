@@ -87,7 +87,7 @@ def test_its_annotations_carry_the_cause_and_what_to_do() -> None:
     assert told["recent_events"] == "2023-11-14T22:13:19Z failed to pull image, retry later"
     assert told["model"] == "mnist 0.0.2"
     assert told["remedy"]
-    assert told["dashboard_url"] == "http://exporter.example/services/a"
+    assert told["dashboard_url"] == "http://exporter.example/"
     assert told["runbook_url"].endswith("/ModelArtsDeploymentFailure.md")
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
-from urllib.parse import quote
 
 import msgspec
 
@@ -84,7 +83,7 @@ def push_of(view: ServiceView, alerting: Alerting) -> Push | None:
         "source": SOURCE,
         **dict(view.labels),
     }
-    page = f"{alerting.external_url}/services/{quote(account.row.service_id, safe='')}"
+    page = f"{alerting.external_url}/"
     return Push(
         labels=tuple(sorted((name, value) for name, value in labels.items() if value)),
         annotations=_annotations(view, alerting.classifier, page),
