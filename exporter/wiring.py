@@ -51,12 +51,13 @@ def lanes(config: Config, shard: Shard, telemetry: Telemetry, clock: Callable[[]
     Projects with the same credential share one guard: refusals are counted by the key, not by who used it.
     """
     guards: dict[Hashable, Guard] = {}
-    causes = classifier(config)
-    return [_lane(config, project, shard, causes, guards, telemetry, clock) for project in config.projects]
+    classifier = Classifier([Rule(c.reason, c.pattern.pattern, c.remedy) for c in config.causes])
+    return [
+        _lane(config, project, shard, classifier, guards, telemetry, clock) for project in config.projects
+    ]
 
 
-def classifier(config: Config) -> Classifier:
-    """The one of the configured causes and the built-in ones."""
+def _classifier(config: Config) -> Classifier:
     return Classifier([Rule(cause.reason, cause.pattern.pattern, cause.remedy) for cause in config.causes])
 
 
@@ -189,7 +190,7 @@ def alerting(config: Config, external_url: str) -> Alerting | None:
     return Alerting(
         wanted.labels,
         external_url.rstrip("/"),
-        classifier(config),
+        _classifier(config),
         wanted.resend_interval,
         wanted.cause_wait,
     )

@@ -1,5 +1,6 @@
 """Programs of the newest Debian release, fetched from the machine's own mirror and run in place."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -27,6 +28,14 @@ def newest(package: str, program: str) -> Path:
     """The program of the newest package that runs here. Raises `CannotBeFetchedError`."""
     if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
         raise CannotBeFetchedError("this machine has no apt-get, so it cannot ask Debian's archives")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # Tests run in several processes, which share the cache: one fetches, the others wait and find.
+    with (CACHE / f"{package}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _kept_or_fetched(package, program)
+
+
+def _kept_or_fetched(package: str, program: str) -> Path:
     place = CACHE / package
     path = place / "root" / "usr" / "bin" / program
     made = place / "made"
