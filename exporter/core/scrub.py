@@ -39,9 +39,11 @@ _QUOTED = (
     r"|\"(?:[^\"\\]|\\.)*+(?:\"|\\?\Z)|'(?:[^'\\]|\\.)*+(?:'|\\?\Z))"
 )
 # A signed header has many parts, so it goes to the end; "&" ends a value only where the next parameter
-# of a URL begins.
+# of a URL begins. Written out rather than as a possessive group, which Python 3.11.2 gets wrong.
+_AMPERSAND = r"&(?![a-z0-9_.-]{1,64}=)"
 _BARE = (
-    r"(?:(?:sdk-hmac-sha256|digest) .*|(?:(?:basic|bearer|negotiate) )?(?:[^\s&]|&(?![a-z0-9_.-]{1,64}+=))++)"
+    r"(?:(?:sdk-hmac-sha256|digest) .*"
+    rf"|(?:(?:basic|bearer|negotiate) )?(?:[^\s&]|{_AMPERSAND})[^\s&]*(?:{_AMPERSAND}[^\s&]*)*)"
 )
 _PAIR = re.compile(
     rf"(?P<lead>{_NAME}{_SEPARATOR})(?:{_QUOTED}|{_BARE})"
