@@ -41,6 +41,8 @@ PATIENCE_SECONDS = 120
 # What rightly finds nothing here, and why.
 EMPTY = {
     "rule / project:modelarts_up:unheard": "every project is heard of",
+    "rule / project_service:modelarts_service_info:unread": "every service is read",
+    "rule / project_service:modelarts_service_counters:fell": "no store is lost",
     **{
         f"rule / {name}{days}d": "it adds up whole hours, and none has passed"
         for name in (

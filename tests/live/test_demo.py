@@ -170,6 +170,7 @@ def test_within_two_minutes_the_demo_has_shown_every_metric_and_then_ends_at_a_s
         "emulator",
         "alertmanager",
         "prometheus",
+        "grafana",
     ]
     urls = [re.findall(r"http://[^\s)]+", line)[0] for line in lines[:-1]]
     until(lambda: all(answers(url) for url in urls), bool)
