@@ -172,7 +172,7 @@ def test_within_two_minutes_the_demo_has_shown_every_metric_and_then_ends_at_a_s
         "prometheus",
         "grafana",
     ]
-    urls = [re.findall(r"http://[^\s)]+", line)[0] for line in lines[:-1]]
+    urls = [url for line in lines for url in re.findall(r"http://[^\s)]+", line)[:1]]
     until(lambda: all(answers(url) for url in urls), bool)
     peers = children(demo.child.pid)
     assert len(peers) == 2
