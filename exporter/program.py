@@ -17,17 +17,18 @@ from exporter.adapters.exposition import Exposition
 from exporter.adapters.gate import monotonic_ms
 from exporter.adapters.store import Store
 from exporter.adapters.telemetry import Telemetry
-from exporter.adapters.web import App, ProjectLine
+from exporter.adapters.web import App
 from exporter.adapters.web_server import WebServer
 from exporter.config import Config, ConfigError, load
 from exporter.core.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.pushes import ALERTNAME
+from exporter.core.records import ABNORMAL
 from exporter.poller import Poller
 from exporter.publisher import Publisher
 from exporter.pushing import Peer
 from exporter.teller import Teller
 from exporter.web_config import WebConfig, load_web_config
-from exporter.wiring import Shard, alerting, alertmanagers, lanes, peers
+from exporter.wiring import Shard, alerting, alertmanagers, classifier, lanes, peers
 
 # Three intervals without a turn of the loop, and at least this long, is a loop that hangs. A commit of
 # ten thousand services on a slow disk takes seconds.
@@ -101,6 +102,7 @@ class Program:
         self._publisher = Publisher(exposition(config))
         self._publisher.on_pushes = self._pushes_changed
         self._config = config
+        self._classifier = classifier(config)
         self._teller = Teller(log, self._telemetry)
         self._peers: list[Peer] = []
         self.poller = Poller(
@@ -116,7 +118,11 @@ class Program:
             healthy=self.healthy,
             ready=self.ready,
             reload=self.reload if options.lifecycle else None,
-            overview=self._overview,
+            services=lambda: self._publisher.snapshot.services,
+            projects=lambda: self._publisher.snapshot.projects,
+            history=self.poller.history,
+            clock=now_ms,
+            remedy=self._remedy,
             version=VERSION,
             telemetry_path=options.telemetry_path,
             max_requests=options.max_requests,
@@ -197,6 +203,7 @@ class Program:
 
     def _adopt(self, config: Config, adopted: Event) -> None:
         self._config = config
+        self._classifier = classifier(config)
         self._take(config)
         self._telemetry.retain([project.name for project in config.projects], alertmanagers(config))
         adopted.set()
@@ -245,21 +252,14 @@ class Program:
             return False, f"Not listed yet: {', '.join(waiting)}."
         return True, "Every project was listed, or has failed and said so."
 
-    def _overview(self) -> list[ProjectLine]:
-        return [
-            ProjectLine(p.name, bool(p.up), p.services, _age(p.listed_at))
-            for p in self._publisher.snapshot.projects
-        ]
+    def _remedy(self, text: str) -> str:
+        return self._classifier.classify(ABNORMAL, text).remedy
 
 
 def exposition(config: Config) -> Exposition:
     """An empty exposition of the families that the configuration wants."""
     options = Options(failure_message=config.metrics.failure_message, edge_nodes=config.metrics.edge_nodes)
     return Exposition(service_families(options), PROJECT_FAMILIES)
-
-
-def _age(listed_at: int | None) -> str:
-    return "never listed" if listed_at is None else f"{max(now_ms() - listed_at, 0) // 1000} s ago"
 
 
 def run(

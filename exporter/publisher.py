@@ -25,6 +25,7 @@ class Snapshot(NamedTuple):
     page: Page
     projects: tuple[ProjectStatus, ...]
     pushes: Mapping[Key, Push]  # every alert there is to tell of
+    services: Mapping[Key, ServiceView]  # those present
 
 
 class Publisher:
@@ -44,7 +45,7 @@ class Publisher:
         self._unscraped: dict[Key, dict[str, int]] = {}
         self._number = 0
         self._releases: dict[Key, int] = {}  # when (ms) a held value must be shown, scraped or not
-        self.snapshot = Snapshot(exposition.page(), (), {})
+        self.snapshot = Snapshot(exposition.page(), (), {}, {})
         self.on_pushes: Callable[[], None] = lambda: None  # told that `snapshot.pushes` changed
 
     def show_on(self, exposition: Exposition, alerting: Alerting | None) -> None:
@@ -79,7 +80,8 @@ class Publisher:
         page = self._exposition.page()
         self._numbers[page] = self._number
         before = self.snapshot
-        self.snapshot = Snapshot(page, tuple(course.status() for course in courses.values()), pushes)
+        statuses = tuple(course.status() for course in courses.values())
+        self.snapshot = Snapshot(page, statuses, pushes, _with_changes(before.services, services))
         if pushes != before.pushes:
             self.on_pushes()
 
@@ -111,6 +113,21 @@ class Publisher:
         release = counters.first_release()
         if release is not None:
             self._releases[key] = release
+
+
+def _with_changes(
+    before: Mapping[Key, ServiceView], changes: Mapping[Key, ServiceView | None]
+) -> Mapping[Key, ServiceView]:
+    if not changes:
+        return before
+    # A copy, because readers hold the one before: ten thousand entries take a fifth of a millisecond.
+    after = dict(before)
+    for key, view in changes.items():
+        if view is None:
+            after.pop(key, None)
+        else:
+            after[key] = view
+    return after
 
 
 def _note_push(

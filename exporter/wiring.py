@@ -51,13 +51,12 @@ def lanes(config: Config, shard: Shard, telemetry: Telemetry, clock: Callable[[]
     Projects with the same credential share one guard: refusals are counted by the key, not by who used it.
     """
     guards: dict[Hashable, Guard] = {}
-    classifier = Classifier([Rule(c.reason, c.pattern.pattern, c.remedy) for c in config.causes])
-    return [
-        _lane(config, project, shard, classifier, guards, telemetry, clock) for project in config.projects
-    ]
+    causes = classifier(config)
+    return [_lane(config, project, shard, causes, guards, telemetry, clock) for project in config.projects]
 
 
-def _classifier(config: Config) -> Classifier:
+def classifier(config: Config) -> Classifier:
+    """The one of the configured causes and the built-in ones."""
     return Classifier([Rule(cause.reason, cause.pattern.pattern, cause.remedy) for cause in config.causes])
 
 
@@ -190,7 +189,7 @@ def alerting(config: Config, external_url: str) -> Alerting | None:
     return Alerting(
         wanted.labels,
         external_url.rstrip("/"),
-        _classifier(config),
+        classifier(config),
         wanted.resend_interval,
         wanted.cause_wait,
     )

@@ -140,7 +140,11 @@ def measure(label: str, page: Callable[[], Page], telemetry: Callable[[bool], by
         healthy=lambda: (True, ""),
         ready=lambda: (True, ""),
         reload=None,
-        overview=list,
+        services=dict,
+        projects=list,
+        history=lambda project, service_id: None,
+        clock=lambda: 0,
+        remedy=lambda text: "",
     )
     server = WebServer(["127.0.0.1:0"], app)
     server.start()

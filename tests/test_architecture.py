@@ -59,7 +59,17 @@ PARTIES = {
     },
     "disk": {"store", "store_faults", "store_lock", "store_schema"},
     "prometheus": {"exposition", "deflate"},
-    "browser": {"web", "web_accept", "web_auth", "web_server", "web_tls"},
+    "browser": {
+        "web",
+        "web_accept",
+        "web_api",
+        "web_auth",
+        "web_known",
+        "web_pages",
+        "web_response",
+        "web_server",
+        "web_tls",
+    },
 }
 # How one request goes out over HTTP, to whomever: no outside party, and every adapter may use it.
 WIRE = "transport"

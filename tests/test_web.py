@@ -9,7 +9,7 @@ import subprocess
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,10 +18,11 @@ import bcrypt
 import pytest
 import requests
 
-from exporter.adapters.web import App, ProjectLine
+from exporter.adapters.web import App
 from exporter.adapters.web_accept import gzip_wanted, openmetrics_wanted
 from exporter.adapters.web_server import WebServer
 from exporter.adapters.web_tls import TlsServer
+from tests.page_fleets import Fleet
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -81,7 +82,8 @@ class World:
         self.healthy = (True, "ok")
         self.ready = (False, "project prod has not been listed yet")
         self.reloaded = (True, "reloaded")
-        self.projects: Sequence[ProjectLine] = [ProjectLine("prod", up=True, services=12, age="3 s ago")]
+        self.fleet = Fleet()
+        self.fleet.project("prod")
 
     def get_page(self) -> Page:
         self.entered.set()
@@ -100,7 +102,7 @@ class World:
             "healthy": lambda: self.healthy,
             "ready": lambda: self.ready,
             "reload": lambda: self.reloaded,
-            "overview": lambda: self.projects,
+            **self.fleet.doors(),
             "version": "1.2.3",
             "max_requests": 2,
         }
@@ -319,13 +321,18 @@ def test_reload_is_forbidden_unless_enabled(world: World) -> None:
         assert "--web.enable-lifecycle" in answer.text
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/metrics/", "/-/", "/style.css/..", "/%2e%2e/etc/passwd"])
+@pytest.mark.parametrize(
+    "path",
+    ["/nothing", "/metrics/", "/-/", "/style.css/..", "/%2e%2e/etc/passwd", "/services", "/services/a/b"],
+)
 def test_unknown_paths_are_not_found(url: str, path: str) -> None:
     assert raw(url, f"GET {path} HTTP/1.0\r\n\r\n".encode()).startswith(b"HTTP/1.1 404 ")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"])
-@pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy"])
+@pytest.mark.parametrize(
+    "path", ["/", "/metrics", "/-/healthy", "/services/x", "/api/v1/services", "/api/v1/services/x"]
+)
 def test_other_methods_are_not_allowed(url: str, method: str, path: str) -> None:
     answer = requests.request(method, f"{url}{path}", timeout=WAIT)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
@@ -345,25 +352,6 @@ def test_the_metrics_can_be_elsewhere_even_at_the_root(world: World) -> None:
         assert get(f"{base}/").headers["Content-Type"] == TEXT
 
 
-def test_the_landing_page_shows_projects_and_escapes_their_names(world: World, url: str) -> None:
-    world.projects = [
-        ProjectLine("<script>alert(1)</script>", up=False, services=7, age="2 min ago"),
-        ProjectLine('"quoted" & \ud800', up=True, services=0, age="never"),
-    ]
-    answer = get(f"{url}/")
-    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert "<script" not in answer.text
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in answer.text
-    assert "&#34;quoted&#34; &amp; ?" in answer.text
-    for shown in ("failed", "succeeded", ">7<", "2 min ago", "1.2.3", 'href="metrics"'):
-        assert shown in answer.text
-
-
-def test_the_landing_page_says_when_there_is_no_project_yet(world: World, url: str) -> None:
-    world.projects = []
-    assert "No project has been read yet" in get(f"{url}/").text
-
-
 def test_the_style_sheet_is_our_own(url: str) -> None:
     answer = get(f"{url}/style.css")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/css; charset=utf-8")
@@ -371,7 +359,7 @@ def test_the_style_sheet_is_our_own(url: str) -> None:
     assert "@import" not in answer.text
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/nothing", "/-/ready"])
+@pytest.mark.parametrize("path", ["/", "/metrics", "/nothing", "/-/ready", "/services/x", "/api/v1/services"])
 def test_every_answer_carries_the_safety_headers(url: str, path: str) -> None:
     headers = get(f"{url}{path}").headers
     assert "default-src 'none'; style-src 'self'" in headers["Content-Security-Policy"]
@@ -485,7 +473,13 @@ def hashed(password: str) -> str:
 USERS = {"prometheus": hashed("s3cret"), "jürgen": hashed("päss:wörd"), "long": hashed("a" * 72)}
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/", "/-/healthy", "/-/ready", "/nothing", "/style.css"])
+PATHS = [
+    *["/metrics", "/", "/-/healthy", "/-/ready", "/nothing", "/style.css", "/services/x"],
+    *["/api/v1/services", "/api/v1/services/x"],
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_every_path_asks_for_a_user(world: World, path: str) -> None:
     with serving(world.app(), Config(users=USERS)) as (_, base):
         answer = get(f"{base}{path}")

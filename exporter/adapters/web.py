@@ -2,23 +2,26 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
-from importlib.resources import files
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
-
-import jinja2
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from exporter.adapters.web_accept import gzip_wanted, openmetrics_wanted
+from exporter.adapters.web_api import Api
 from exporter.adapters.web_auth import BasicAuth
+from exporter.adapters.web_known import Known
+from exporter.adapters.web_pages import Pages
+from exporter.adapters.web_response import Environ, Response, Verdict, said, verdict
+from exporter.core.history import History
+from exporter.core.overview import ProjectStatus, Services
 
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
-_PLAIN = "text/plain; charset=utf-8"
 
-# Pages are made of their own style sheet and nothing else: no script, no frame, no form, nothing foreign.
+# Pages are made of their own style sheet and a form that asks for a page: no script, nothing foreign.
 _SAFETY = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -28,8 +31,8 @@ _SAFETY = {
 # larger ones are copied over and over by the server while a slow client takes them in.
 _WRITE_BYTES = 256 * 1024
 
-Environ = dict[str, Any]
-Verdict = tuple[bool, str]  # whether it is well, and the reason
+# By folder: what answers for a name in it.
+_Below = dict[str, Callable[[Environ, str], Response]]
 
 
 class Page(Protocol):
@@ -40,25 +43,6 @@ class Page(Protocol):
 
 
 P = TypeVar("P", bound=Page)
-
-
-class ProjectLine(NamedTuple):
-    """One line of the landing page."""
-
-    name: str
-    up: bool
-    services: int
-    age: str  # of the data, for a reader
-
-
-class Response(NamedTuple):
-    """An answer; `finish` is called once, with whether the client was handed all of it."""
-
-    status: HTTPStatus
-    content_type: str
-    body: Sequence[bytes]
-    headers: Mapping[str, str] = {}
-    finish: Callable[[bool], None] = lambda whole: None  # noqa: ARG005
 
 
 class _Policy(NamedTuple):
@@ -78,8 +62,12 @@ class App(Generic[P]):
         healthy: whether the poll loop lives, and the reason.
         ready: whether there is something to show, and the reason.
         reload: read the configuration again, and say whether that went well; None: not allowed.
-        overview: the projects, for the landing page.
-        version: of this program, for the landing page.
+        services: those present, by project and id; what it returns never changes.
+        projects: the projects in a word each.
+        history: a service's last events and updates by project and id, None for none; raises `TimeoutError`.
+        clock: ms since the epoch.
+        remedy: what can be done about an event's text; "" for nothing.
+        version: of this program, for the pages.
         telemetry_path: where the metrics are.
         max_requests: scrapes at the same time; one more is refused.
 
@@ -94,7 +82,11 @@ class App(Generic[P]):
         healthy: Callable[[], Verdict],
         ready: Callable[[], Verdict],
         reload: Callable[[], Verdict] | None,
-        overview: Callable[[], Sequence[ProjectLine]],
+        services: Callable[[], Services],
+        projects: Callable[[], Sequence[ProjectStatus]],
+        history: Callable[[str, str], History | None],
+        clock: Callable[[], int],
+        remedy: Callable[[str], str],
         version: str = "",
         telemetry_path: str = "/metrics",
         max_requests: int = 40,
@@ -105,27 +97,22 @@ class App(Generic[P]):
         self._healthy = healthy
         self._ready = ready
         self._reload = reload
-        self._overview = overview
-        self._version = version
-        self._telemetry_path = telemetry_path
         self.max_requests = max_requests
         self._scrapes = threading.BoundedSemaphore(max_requests)
         self._policy = _Policy(BasicAuth({}), {})
-        self._pages = jinja2.Environment(
-            loader=jinja2.PackageLoader("exporter.adapters", "pages"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-        )
-        self._style_sheet = (files("exporter.adapters") / "pages" / "style.css").read_bytes()
+        known = Known(services, projects, history, clock, remedy)
+        pages, api = Pages(known, version, telemetry_path), Api(known)
         # By path, then by method; HEAD goes where GET goes. A telemetry path of `/` takes the page's place.
         self._routes: dict[str, dict[str, Callable[[Environ], Response]]] = {
-            "/": {"GET": self._landing},
-            "/style.css": {"GET": self._style},
-            "/-/healthy": {"GET": lambda _: _verdict(self._healthy(), HTTPStatus.SERVICE_UNAVAILABLE)},
-            "/-/ready": {"GET": lambda _: _verdict(self._ready(), HTTPStatus.SERVICE_UNAVAILABLE)},
+            "/": {"GET": pages.overview},
+            "/style.css": {"GET": pages.style},
+            "/api/v1/services": {"GET": api.services},
+            "/-/healthy": {"GET": lambda _: verdict(self._healthy(), HTTPStatus.SERVICE_UNAVAILABLE)},
+            "/-/ready": {"GET": lambda _: verdict(self._ready(), HTTPStatus.SERVICE_UNAVAILABLE)},
             "/-/reload": {"POST": self._reloaded},
             telemetry_path: {"GET": self._metrics},
         }
+        self._below: _Below = {"/services/": pages.service, "/api/v1/services/": api.service}
 
     def configure(self, users: Mapping[str, str], headers: Mapping[str, str]) -> None:
         """Let only these users in (bcrypt hash by name; none: everyone), and send these headers always."""
@@ -151,20 +138,29 @@ class App(Generic[P]):
     def _answer(self, environ: Environ, auth: BasicAuth) -> Response:
         if not auth.allows(environ.get("HTTP_AUTHORIZATION", "")):
             challenge = {"WWW-Authenticate": 'Basic realm="modelarts-exporter", charset="UTF-8"'}
-            return _said(HTTPStatus.UNAUTHORIZED, "sign in", challenge)
-        methods = self._routes.get(environ["PATH_INFO"])
+            return said(HTTPStatus.UNAUTHORIZED, "sign in", challenge)
+        methods = self._methods(environ["PATH_INFO"])
         if methods is None:
-            return _said(HTTPStatus.NOT_FOUND, "there is nothing here")
+            return said(HTTPStatus.NOT_FOUND, "there is nothing here")
         method = environ["REQUEST_METHOD"]
         handler = methods.get("GET" if method == "HEAD" else method)
         if handler is None:
             allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
-            return _said(HTTPStatus.METHOD_NOT_ALLOWED, f"allowed: {allowed}", {"Allow": allowed})
+            return said(HTTPStatus.METHOD_NOT_ALLOWED, f"allowed: {allowed}", {"Allow": allowed})
         return handler(environ)
+
+    def _methods(self, path: str) -> Mapping[str, Callable[[Environ], Response]] | None:
+        folder, slash, name = path.rpartition("/")
+        handler = self._below.get(folder + slash)
+        if handler is None or path in self._routes:
+            return self._routes.get(path)
+        # WSGI hands the bytes over as characters, and the server leaves a quoted slash as it is.
+        text = name.replace("%2F", "/").encode("latin-1").decode("utf-8", "replace")
+        return {"GET": partial(_at, handler, text)}
 
     def _metrics(self, environ: Environ) -> Response:
         if not self._scrapes.acquire(blocking=False):
-            return _said(
+            return said(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"{self.max_requests} scrapes are under way already, try later",
             )
@@ -191,22 +187,8 @@ class App(Generic[P]):
     def _reloaded(self, environ: Environ) -> Response:
         del environ  # nothing in it matters
         if self._reload is None:
-            return _said(HTTPStatus.FORBIDDEN, "not enabled, see --web.enable-lifecycle")
-        return _verdict(self._reload(), HTTPStatus.INTERNAL_SERVER_ERROR)
-
-    def _landing(self, environ: Environ) -> Response:
-        del environ
-        # Links are relative, so the page works behind a proxy that serves it below a path.
-        text = self._pages.get_template("landing.html").render(
-            version=self._version,
-            projects=self._overview(),
-            telemetry_path=self._telemetry_path.removeprefix("/"),
-        )
-        return Response(HTTPStatus.OK, "text/html; charset=utf-8", [text.encode("utf-8", "replace")])
-
-    def _style(self, environ: Environ) -> Response:
-        del environ
-        return Response(HTTPStatus.OK, "text/css; charset=utf-8", [self._style_sheet])
+            return said(HTTPStatus.FORBIDDEN, "not enabled, see --web.enable-lifecycle")
+        return verdict(self._reload(), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 class _Sending:
@@ -233,10 +215,5 @@ class _Sending:
         self._finish(self._whole)
 
 
-def _said(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(status, _PLAIN, [f"{text}\n".encode("utf-8", "replace")], headers or {})
-
-
-def _verdict(verdict: Verdict, otherwise: HTTPStatus) -> Response:
-    well, reason = verdict
-    return _said(HTTPStatus.OK if well else otherwise, reason)
+def _at(handler: Callable[[Environ, str], Response], name: str, environ: Environ) -> Response:
+    return handler(environ, name)

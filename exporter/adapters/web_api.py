@@ -1,0 +1,190 @@
+"""The pages as JSON, for programs; docs/api.md has the schema."""
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from exporter.adapters.web_known import Known
+from exporter.adapters.web_response import Environ, Response
+from exporter.core.deployments import Deployment
+from exporter.core.moments import age_seconds, iso
+from exporter.core.overview import PAGE_ROWS, Project
+from exporter.core.records import Model, Update
+from exporter.core.service_page import EventLine, ServicePage, UpdateLine
+from exporter.core.standing import Standing
+
+Json = dict[str, Any]
+
+
+class Api:
+    """Answers with what is known."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    def services(self, environ: Environ) -> Response:
+        """The fleet, worst first, a page at a time."""
+        page, now = self._known.overview(environ.get("QUERY_STRING", ""))
+        return _answer(
+            {
+                "time": iso(now),
+                "projects": [_project(project, now) for project in page.projects],
+                "states": {state.name: count for state, count in page.states},
+                "total": page.total,
+                "matches": page.matches,
+                "page": page.wanted.page,
+                "pages": page.pages,
+                "page_size": PAGE_ROWS,
+                "services": [_standing(standing, now) for standing in page.rows],
+            }
+        )
+
+    def service(self, environ: Environ, service_id: str) -> Response:
+        """One service with its history."""
+        page, now = self._known.service(service_id, environ.get("QUERY_STRING", ""))
+        if page is None:
+            return _answer({"error": "There is no service of this id."}, HTTPStatus.NOT_FOUND)
+        if not page.history_read:
+            error = {"error": "The store is busy; ask again in some seconds."}
+            return _answer(error, HTTPStatus.SERVICE_UNAVAILABLE)
+        return _answer(
+            {
+                "time": iso(now),
+                "service": _service(page, now),
+                "updates": [_update(line) for line in page.updates],
+                "events": [_event(line) for line in page.events],
+                "deployments": [_deployment(each) for each in page.deployments],
+            }
+        )
+
+
+def _answer(found: Json, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    body = json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    return Response(status, "application/json", [body, b"\n"], {"Cache-Control": "no-store"})
+
+
+def _time(instant: int | None) -> str | None:
+    return None if instant is None else iso(instant)
+
+
+def _age(instant: int | None, now: int) -> float | None:
+    return None if instant is None else age_seconds(instant, now)
+
+
+def _project(project: Project, now: int) -> Json:
+    return {
+        "name": project.name,
+        "up": project.up,
+        "error": project.error or None,
+        "services": project.services,
+        "states": dict(project.states),
+        "list_time": _time(project.listed_at),
+        "data_age_seconds": _age(project.listed_at, now),
+    }
+
+
+def _standing(standing: Standing, now: int) -> Json:
+    return {
+        "project": standing.project,
+        "service_id": standing.service_id,
+        "service_name": standing.service_name,
+        "state": standing.state,
+        "since": _time(standing.since),
+        "status": standing.status,
+        "failing": bool(standing.reason),
+        "reason": standing.reason or None,
+        "message": standing.message or None,
+        "result": standing.result or None,
+        "newest_update_time": _time(standing.newest_at),
+        "oldest_open_update_time": _time(standing.open_since),
+        "phase": standing.phase or None,
+        "up": standing.up,
+        "read_time": _time(standing.read_at),
+        "data_age_seconds": _age(standing.read_at, now),
+    }
+
+
+def _service(page: ServicePage, now: int) -> Json:
+    failure = page.failure
+    return {
+        **_standing(page.standing, now),
+        "infer_type": page.row.infer_type,
+        "workspace_id": page.row.workspace_id,
+        "owner": page.row.owner,
+        "other_projects": list(page.others),
+        "last_success_time": _time(page.last_success),
+        "last_failure_time": _time(page.last_failure),
+        "cause_time": _time(failure.at) if failure else None,
+        "remedy": failure.remedy if failure else None,
+        "phase_durations_seconds": dict(page.phases),
+    }
+
+
+def _update(line: UpdateLine) -> Json:
+    update: Update = line.update
+    return {
+        "update_time": iso(update.update_time),
+        "result": update.result,
+        "settled_time": _time(line.settled_at),
+        "duration_seconds": line.seconds,
+        "models": [_model(model) for model in update.models],
+        "nodes_succeeded": update.nodes_succeeded,
+        "nodes_failed": update.nodes_failed,
+        "nodes": [
+            {
+                "node_id": node.node_id,
+                "node_name": node.node_name,
+                "operation": node.operation,
+                "succeeded": node.succeeded,
+            }
+            for node in update.nodes
+        ],
+    }
+
+
+def _model(model: Model) -> Json:
+    return {
+        "model_id": model.model_id,
+        "model_name": model.model_name,
+        "model_version": model.model_version,
+        "specification": model.specification,
+        "weight_percent": model.weight,
+        "instances": model.instances,
+        "cpu_cores": model.cpu_cores,
+        "memory_megabytes": model.memory_mb,
+        "gpus": model.gpus,
+    }
+
+
+def _event(line: EventLine) -> Json:
+    event = line.event
+    return {
+        "occur_time": iso(event.occur_time),
+        "event_type": event.event_type,
+        "text": event.text,
+        "times": event.times,
+        "abnormal": line.abnormal,
+        "reason": event.reason or None,
+        "remedy": line.remedy or None,
+        "phase": event.phase or None,
+    }
+
+
+def _deployment(deployment: Deployment) -> Json:
+    return {
+        "start_time": iso(deployment.begin),
+        "end_time": iso(deployment.end),
+        "end_known": deployment.settled,
+        "result": deployment.result or None,
+        "duration_seconds": (deployment.end - deployment.begin) / 1000,
+        "phases": [
+            {
+                "phase": span.phase,
+                "start_time": iso(span.begin),
+                "end_time": iso(span.end),
+                "duration_seconds": (span.end - span.begin) / 1000,
+                "finished": span.finished,
+            }
+            for span in deployment.phases
+        ],
+    }

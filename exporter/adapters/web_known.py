@@ -1,0 +1,43 @@
+"""What the pages and the JSON tell, asked of the rest of the program."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+from urllib.parse import parse_qs
+
+from exporter.core.history import History
+from exporter.core.overview import Overview, ProjectStatus, Services, found, overview, wanted
+from exporter.core.service_page import Remedy, ServicePage, service_page
+
+
+class Known(NamedTuple):
+    """The doors to what is known; any thread may use them.
+
+    `services` are those present, by project and id, and never change. `history` is what the store keeps of
+    a service by project and id, None for nothing; it raises `TimeoutError` while the store is busy. `clock`
+    is in ms. `remedy` says what can be done about an event's text.
+    """
+
+    services: Callable[[], Services]
+    projects: Callable[[], Sequence[ProjectStatus]]
+    history: Callable[[str, str], History | None]
+    clock: Callable[[], int]
+    remedy: Remedy
+
+    def overview(self, query: str) -> tuple[Overview, int]:
+        """The page of the fleet that a query string asks for, and its time (ms)."""
+        now = self.clock()
+        return overview(self.services(), self.projects(), wanted(query), now), now
+
+    def service(self, service_id: str, query: str) -> tuple[ServicePage | None, int]:
+        """The page of a service, and its time (ms); None for one that is not known."""
+        project = parse_qs(query).get("project", [""])[-1]
+        view, others = found(self.services(), service_id, project)
+        if view is None:
+            return None, self.clock()
+        history, was_read = None, True
+        try:
+            history = self.history(view.project, service_id)
+        except TimeoutError:
+            was_read = False
+        now = self.clock()
+        return service_page(view, history, now, self.remedy, others, history_read=was_read), now

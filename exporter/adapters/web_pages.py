@@ -1,0 +1,85 @@
+"""The pages for people: templates filled with what is known, readable without any script."""
+
+from http import HTTPStatus
+from importlib.resources import files
+from urllib.parse import quote
+
+import jinja2
+
+from exporter.adapters.web_known import Known
+from exporter.adapters.web_response import Environ, Response
+from exporter.core.moments import age, iso, length
+from exporter.core.progress_rules import PHASES
+from exporter.core.standing import STATES
+
+_HTML = "text/html; charset=utf-8"
+# A page is of one moment, and may hold what only a signed-in reader is to see.
+_HEADERS = {"Cache-Control": "no-store"}
+
+
+class Pages:
+    """Renders the pages.
+
+    Args:
+        known: where all of it is from.
+        version: of this program.
+        telemetry_path: where the metrics are.
+
+    """
+
+    def __init__(self, known: Known, version: str, telemetry_path: str) -> None:
+        self._known = known
+        self._templates = jinja2.Environment(
+            loader=jinja2.PackageLoader("exporter.adapters", "pages"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._templates.globals.update(
+            version=version,
+            telemetry_path=telemetry_path.removeprefix("/"),
+            states=STATES,
+            labels={state.name: state for state in STATES},
+            phase_names=PHASES,
+        )
+        self._templates.filters.update(
+            iso=iso,
+            age=age,
+            lasting=length,
+            commas="{:,}".format,
+            segment=lambda text: quote(text, safe="", errors="replace"),
+            link=lambda wanted: f"?{wanted.query()}" if wanted.query() else "./",
+            words=lambda name: name.replace("_", " "),
+        )
+        self._style_sheet = (files("exporter.adapters") / "pages" / "style.css").read_bytes()
+
+    def overview(self, environ: Environ) -> Response:
+        """The fleet, worst first."""
+        page, now = self._known.overview(environ.get("QUERY_STRING", ""))
+        return self._render("overview.html", root="", now=now, page=page)
+
+    def service(self, environ: Environ, service_id: str) -> Response:
+        """One service; 404 for one that is not known."""
+        page, now = self._known.service(service_id, environ.get("QUERY_STRING", ""))
+        if page is None:
+            projects = self._known.projects()
+            return self._render(
+                "missing.html",
+                HTTPStatus.NOT_FOUND,
+                root="../",
+                now=now,
+                service_id=service_id,
+                projects=projects,
+            )
+        return self._render("service.html", root="../", now=now, page=page)
+
+    def style(self, environ: Environ) -> Response:
+        """The one style sheet."""
+        del environ
+        return Response(HTTPStatus.OK, "text/css; charset=utf-8", [self._style_sheet])
+
+    def _render(self, template: str, status: HTTPStatus = HTTPStatus.OK, **values: object) -> Response:
+        text = self._templates.get_template(template).render(**values)
+        return Response(status, _HTML, [text.encode("utf-8", "replace")], _HEADERS)

@@ -1,0 +1,279 @@
+"""The page of the fleet: how each service stands, what comes first, what a search leaves."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from exporter.core.account import Account, Trouble, opened
+from exporter.core.moments import age, age_seconds, iso, length
+from exporter.core.overview import PAGE_ROWS, Overview, Wanted, found, overview, wanted
+from exporter.core.phases import Phases, Step
+from exporter.core.records import FAIL, RUNNING, SUCCESS, Update
+from exporter.core.standing import STATES, standing_of, state_of
+from exporter.core.views import ServiceView
+from tests.page_fleets import DAY, HOUR, MINUTE, NOW, SECOND, Fleet, broken, crowd, lively, row
+
+
+def account(status: str = "running", number: int = 1, name: str = "recommender", **known: Any) -> Account:
+    """A service of which the last read succeeded, unless told otherwise."""
+    new = opened(row(name, number, status), NOW, history=False).account
+    return msgspec.structs.replace(new, **{"up": True, "read_at": NOW - 8 * SECOND, **known})
+
+
+def failed(ago: int = HOUR) -> Update:
+    return Update(NOW - ago, FAIL)
+
+
+def still_open(ago: int) -> tuple[Update, ...]:
+    return (Update(NOW - ago, RUNNING),)
+
+
+# -- one service
+
+
+@pytest.mark.parametrize(
+    ("known", "state"),
+    [
+        (account(), "ok"),
+        (account(settled=Update(NOW, SUCCESS)), "ok"),
+        (account("finished"), "ok"),
+        (account(up=None, read_at=None), "new"),
+        (account(open=still_open(5 * MINUTE)), "updating"),
+        (account(open=still_open(30 * MINUTE)), "updating"),
+        (account("deploying"), "updating"),
+        (account("concerning"), "degraded"),
+        (account("failed", open=still_open(5 * MINUTE)), "degraded"),
+        (account("concerning", up=False), "unreadable"),
+        (account(open=still_open(31 * MINUTE), up=False), "stuck"),
+        (account("failed", settled=failed(), open=still_open(2 * HOUR), up=False), "failing"),
+        (account("stopped", settled=failed(), up=False), "stopped"),
+    ],
+)
+def test_a_service_stands_as_the_worst_that_holds(known: Account, state: str) -> None:
+    assert state_of(known, NOW) == state
+    assert state in [each.name for each in STATES]
+
+
+@pytest.mark.parametrize(
+    ("known", "since"),
+    [
+        (account(settled=failed(), outage_since=NOW - 3 * HOUR), NOW - 3 * HOUR),
+        (account(settled=failed(), settled_at=NOW - 50 * MINUTE), NOW - 50 * MINUTE),
+        (account(settled=failed()), NOW - HOUR),
+        (account(settled=Update(NOW - DAY, SUCCESS)), NOW - DAY),
+        (account(), NOW - 26 * HOUR),
+        (account(open=(*still_open(2 * HOUR), *still_open(HOUR))), NOW - 2 * HOUR),
+        (account("deploying"), NOW - 26 * HOUR),
+        (account("concerning"), NOW - 26 * HOUR),
+        (account("stopped", settled=failed()), NOW - 26 * HOUR),
+        (account(up=False), NOW - 8 * SECOND),
+        (account(up=None, read_at=None), None),
+    ],
+)
+def test_the_begin_of_a_state_is_the_best_that_is_known(known: Account, since: int | None) -> None:
+    assert standing_of(ServiceView("prod", known), NOW).since == since
+
+
+def test_a_failing_service_tells_its_cause_and_the_phase_of_its_retry() -> None:
+    known = account(
+        settled=failed(),
+        newest=Update(NOW - 5 * MINUTE, RUNNING),
+        open=still_open(5 * MINUTE),
+        cause=Trouble(NOW - HOUR, "image_pull", "failed to pull image"),
+        phases=Phases(begin=NOW - 5 * MINUTE, steps=(Step(NOW - 4 * MINUTE, 3, ends=False),)),
+    )
+    standing = standing_of(ServiceView("prod", known), NOW)
+    assert (standing.reason, standing.message) == ("image_pull", "failed to pull image")
+    assert (standing.result, standing.newest_at, standing.phase) == (RUNNING, NOW - 5 * MINUTE, "image_pull")
+
+
+def test_a_failure_without_a_cause_is_other_and_a_cause_that_is_over_is_not_told() -> None:
+    cause = Trouble(NOW - HOUR, "image_pull", "failed to pull image")
+    unknown = standing_of(ServiceView("prod", account(settled=failed())), NOW)
+    over = standing_of(ServiceView("prod", account(settled=Update(NOW, SUCCESS), cause=cause)), NOW)
+    assert (unknown.reason, unknown.message) == ("other", "")
+    assert (over.reason, over.message, over.phase) == ("", "", "")
+
+
+def test_between_two_phases_there_is_none() -> None:
+    assert standing_of(ServiceView("prod", account(open=still_open(MINUTE))), NOW).phase == ""
+
+
+# -- the page
+
+
+def shown(fleet: Fleet, asked: Wanted = Wanted()) -> Overview:  # noqa: B008 - frozen
+    return overview(fleet.services, fleet.statuses, asked, fleet.now)
+
+
+def names(page: Overview) -> list[str]:
+    return [standing.service_name for standing in page.rows]
+
+
+def test_the_worst_comes_first_and_of_those_what_broke_last() -> None:
+    page = shown(lively())
+    ranks = [[state.name for state in STATES].index(standing.state) for standing in page.rows]
+    assert ranks == sorted(ranks)
+    assert names(page) == [
+        *["recommender", "cameras", "image-classifier", "chat-assistant", "translator", "speech-to-text"],
+        *["fraud-detector", "turnstiles", "churn", "forecast", "meters", "ocr", "pricing", "ranking"],
+        "old-ranking",
+    ]
+    assert (page.total, page.matches, page.pages, page.first, page.urgent) == (15, 15, 1, 1, 6)
+
+
+def test_what_is_well_is_in_the_order_of_names() -> None:
+    fleet = Fleet()
+    for number, name in enumerate(("b", "C", "a", "a"), 1):
+        fleet.put("prod", account(number=5 - number, name=name))
+    assert [(each.service_name, each.service_id[7]) for each in shown(fleet).rows] == [
+        ("a", "1"),
+        ("a", "2"),
+        ("b", "4"),
+        ("C", "3"),
+    ]
+
+
+def test_a_state_without_a_known_begin_comes_after_those_that_have_one() -> None:
+    fleet = Fleet()
+    for number, since in ((1, None), (2, NOW - DAY)):
+        known = account("failed", number, str(number))
+        fleet.put(
+            "p", msgspec.structs.replace(known, row=msgspec.structs.replace(known.row, transition_at=since))
+        )
+    assert names(shown(fleet)) == ["2", "1"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (Wanted(text="CLASS"), ["image-classifier"]),
+        (Wanted(text="00000003-6D2E"), ["chat-assistant"]),
+        (Wanted(text="r\n0"), []),  # name and id are searched one by one
+        (Wanted(state="failing"), ["recommender", "cameras", "image-classifier"]),
+        (Wanted(state="failing", project="edge"), ["cameras"]),
+        (Wanted(project="edge"), ["cameras", "turnstiles", "meters"]),
+        (Wanted(project="nowhere"), []),
+        (Wanted(state="nothing"), []),
+    ],
+)
+def test_search_state_and_project_each_narrow_the_page(asked: Wanted, expected: list[str]) -> None:
+    page = shown(lively(), asked)
+    assert names(page) == expected
+    assert (page.matches, page.first) == (len(expected), 1 if expected else 0)
+    assert page.total == 15
+
+
+def test_the_numbers_of_the_states_are_of_what_the_other_filters_leave() -> None:
+    page = shown(lively(), Wanted(project="edge", state="failing"))
+    counts = {state.name: count for state, count in page.states if count}
+    assert counts == {"failing": 1, "new": 1, "ok": 1}
+
+
+def test_projects_that_cannot_be_read_come_first_then_those_in_trouble() -> None:
+    fleet = broken()
+    fleet.project("new", up=None)
+    fleet.project("also-well")
+    page = shown(fleet)
+    assert [project.name for project in page.projects] == ["edge", "lab", "new", "prod", "also-well"]
+    assert [project.urgent for project in page.projects] == [1, 0, 0, 5, 0]
+
+
+def test_every_service_is_on_exactly_one_page() -> None:
+    fleet = crowd(350)
+    pages = [shown(fleet, Wanted(page=number)) for number in (1, 2, 3, 4)]
+    assert [len(page.rows) for page in pages] == [PAGE_ROWS] * 3 + [50]
+    assert [(page.pages, page.first) for page in pages] == [(4, 1), (4, 101), (4, 201), (4, 301)]
+    keys = [(standing.project, standing.service_id) for page in pages for standing in page.rows]
+    assert set(keys) == set(fleet.services)
+    assert len(keys) == 350
+
+
+def test_past_the_last_page_is_the_last() -> None:
+    page = shown(crowd(350), Wanted(page=9))
+    assert (page.wanted.page, len(page.rows)) == (4, 50)
+
+
+def test_an_empty_fleet_has_one_empty_page() -> None:
+    page = shown(Fleet(), Wanted(page=2))
+    assert (page.rows, page.pages, page.first, page.wanted.page, page.urgent) == ((), 1, 0, 1, 0)
+
+
+# -- what is asked
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ("", Wanted()),
+        ("q=+chat+&state=failing&project=prod&page=3", Wanted("chat", "failing", "prod", 3)),
+        ("q=&state=&page=", Wanted()),
+        ("page=0", Wanted()),
+        ("page=-1", Wanted()),
+        ("page=%C2%B2", Wanted()),  # a superscript is a digit to some
+        ("page=99999999999999999999", Wanted()),
+        ("state=a&state=b&other=1", Wanted(state="b")),
+        ("q=%ff%00", Wanted("\ufffd\x00")),
+        ("q=" + "x" * 1000, Wanted("x" * 256)),
+    ],
+)
+def test_a_query_is_read_as_far_as_it_is_understood(query: str, asked: Wanted) -> None:
+    assert wanted(query) == asked
+
+
+@pytest.mark.parametrize("asked", [Wanted(), Wanted("a b&c=d#é", "ok", "p/q", 2), Wanted(page=5)])
+def test_what_is_wanted_survives_its_own_query(asked: Wanted) -> None:
+    assert wanted(asked.query()) == asked
+
+
+def test_everything_is_asked_by_no_query_at_all() -> None:
+    assert Wanted().query() == ""
+    assert Wanted("\ud800").query() == "q=%3F"
+
+
+def test_an_id_in_two_projects_is_found_in_the_first_unless_one_is_named() -> None:
+    fleet = Fleet()
+    for project in ("one", "two"):
+        fleet.put(project, account())
+    service_id = account().row.service_id
+    chosen = [found(fleet.services, service_id, project) for project in ("", "two", "three")]
+    assert [(view.project if view else None, others) for view, others in chosen] == [
+        ("one", ("two",)),
+        ("two", ("one",)),
+        (None, ()),
+    ]
+    assert found(fleet.services, "nothing", "") == (None, ())
+
+
+# -- words for times
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (0.02, "under 1 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (372, "6 min 12 s"),
+        (3600, "1 h"),
+        (19_200, "5 h 20 min"),
+        (86_400, "1 d"),
+        (273_600, "3 d 4 h"),
+    ],
+)
+def test_a_duration_is_told_in_its_two_largest_units(seconds: float, words: str) -> None:
+    assert length(seconds) == words
+
+
+def test_an_age_is_coarse_and_never_negative() -> None:
+    assert [age(NOW - each, NOW) for each in (-5000, 0, 45_000, 95_000, 3_700_000)] == [
+        *["0 s", "0 s", "45 s"],
+        *["1 min", "1 h 1 min"],
+    ]
+    assert (age_seconds(NOW - 1500, NOW), age_seconds(NOW + 1, NOW)) == (1.5, 0)
+
+
+def test_an_instant_is_written_in_utc() -> None:
+    assert iso(NOW) == "2026-07-01T10:00:00Z"

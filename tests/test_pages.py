@@ -1,0 +1,518 @@
+"""The pages and their JSON, asked as a browser and a program ask them."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urljoin
+
+import jsonschema
+import msgspec
+import pytest
+import requests
+
+from exporter.adapters.web import App
+from exporter.adapters.web_server import WebServer
+from exporter.core.account import Trouble, opened
+from exporter.core.history import History, PastEvent, PastUpdate
+from exporter.core.overview import PAGE_ROWS
+from exporter.core.progress_rules import PHASES
+from exporter.core.records import ABNORMAL, FAIL, NORMAL, Event, Model, NodeResult, ServiceRow, Update
+from exporter.core.standing import STATES
+from tests.page_fleets import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    PULL_FAILED,
+    Deployment,
+    Fleet,
+    beginning,
+    broken,
+    crowd,
+    empty,
+    lively,
+    row,
+)
+
+API_PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text()
+FLEET_SCHEMA, SERVICE_SCHEMA = (
+    json.loads(block) for block in re.findall(r"```json\n(.*?)```", API_PAGE, re.DOTALL)
+)
+WAIT = 20  # seconds until a test gives up on something that takes milliseconds
+
+
+@contextmanager
+def serving(fleet: Fleet, **other: Any) -> Iterator[str]:
+    """The base URL of the pages of a fleet."""
+    arguments: dict[str, Any] = {
+        "page": lambda: None,
+        "on_scraped": lambda page: None,
+        "telemetry_render": lambda openmetrics: b"",
+        "healthy": lambda: (True, "ok"),
+        "ready": lambda: (True, "ok"),
+        "reload": None,
+        "version": "1.2.3",
+        **fleet.doors(),
+    }
+    app: App[Any] = App(**{**arguments, **other})
+    errors: list[str] = []
+    server = WebServer(["127.0.0.1:0"], app, on_error=errors.append)
+    server.start()
+    try:
+        yield f"http://{server.addresses[0]}/"
+    finally:
+        server.stop()
+    assert errors == []
+
+
+def ask(fleet: Fleet, path: str = "", **other: Any) -> requests.Response:
+    with serving(fleet, **other) as url:
+        return requests.get(url + path, timeout=WAIT)
+
+
+def told(fleet: Fleet, path: str = "services") -> Any:
+    answer = ask(fleet, f"api/v1/{path}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def words(answer: requests.Response) -> str:
+    """What a reader sees, in one line."""
+    text = re.sub(r"<(title|style)\b.*?</\1>", "", answer.text, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", " ", text).split())
+
+
+class Metrics:
+    """A page of metrics without any."""
+
+    def body(self, *, openmetrics: bool, gzip: bool, tail: bytes) -> list[bytes]:
+        return []
+
+
+class Links(HTMLParser):
+    """Every address that a page names, and every tag that it has."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.tags: list[tuple[str, Mapping[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.links += [value for name, value in attrs if name in ("href", "src", "action") and value]
+
+
+def one(name: str = "recommender", *deployments: Deployment, **changes: Any) -> Fleet:
+    """A fleet of one service, `SERVICE`."""
+    fleet = Fleet()
+    fleet.service("prod", row(name, 1), deployments, **changes)
+    fleet.project("prod")
+    return fleet
+
+
+SERVICE = f"services/{row('', 1).service_id}"
+
+# -- the fleet
+
+
+def test_every_state_is_told_in_words() -> None:
+    answer = ask(lively())
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    for state in STATES:
+        assert f'<span class="badge {state.name}">{state.label}</span>' in answer.text
+    seen = words(answer)
+    assert "6 of 15 services need attention" in seen
+    assert f"image pull {PULL_FAILED}" in seen
+    assert "An update has been open for 52 min, now in startup." in seen
+    assert "Its logs could not be read last time. Status running 22 min old" in seen
+
+
+def test_the_age_of_the_data_is_always_there() -> None:
+    seen = words(ask(lively()))
+    assert "12 services, 5 need attention ; data 12 s old" in seen
+    assert seen.count("8 s old") == 13
+    assert "never read" in seen
+
+
+def test_times_are_for_programs_and_for_people() -> None:
+    page = ask(lively()).text
+    assert '<span class="age">35 min ago</span> <time datetime="2026-07-01T09:24:05Z">' in page
+    stamps = [attributes["datetime"] for tag, attributes in Links(page).tags if tag == "time"]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", stamp or "") for stamp in stamps)
+
+
+def test_a_fleet_that_is_well_says_so() -> None:
+    assert "The one service is well" in words(ask(one("a", Deployment(NOW - DAY))))
+
+
+@pytest.mark.parametrize(
+    ("fleet", "sentences"),
+    [
+        (Fleet(), ["Nothing has been read yet", "the first list takes a few seconds"]),
+        (beginning(), ["Reading the first list", "Not read yet", "reload this page in a few seconds"]),
+        (empty(), ["No services", "there is no service to watch in them", "say which are watched"]),
+        (
+            broken(),
+            [
+                "6 of 15 services need attention, and 2 of 3 projects cannot be read",
+                "Listing the services failed with HTTP 403: ModelArts.0105: no permission.",
+                "data 3 h old",
+                "data never read",
+                "modelarts-exporter once",
+            ],
+        ),
+    ],
+    ids=["starting", "beginning", "empty", "broken"],
+)
+def test_a_page_without_much_to_show_says_what_to_do(fleet: Fleet, sentences: list[str]) -> None:
+    seen = words(ask(fleet))
+    for sentence in sentences:
+        assert sentence in seen
+
+
+def test_a_fleet_of_which_nothing_can_be_read_says_where_to_look() -> None:
+    fleet = Fleet()
+    fleet.project("prod", up=False, error="The endpoint does not answer.")
+    seen = words(ask(fleet))
+    assert "The project cannot be read" in seen
+    assert "No service is known, because the project could not be read; see above." in seen
+
+
+def test_a_search_is_kept_in_the_form_and_can_be_left() -> None:
+    page = ask(lively(), "?q=%22chat%22&state=stuck&project=prod").text
+    assert 'value="&#34;chat&#34;"' in page
+    assert '<option value="stuck" selected>' in page
+    assert "<option selected>prod</option>" in page
+    assert "No service matches." in page
+    assert '<a class="reset" href="./">Show all</a>' in page
+
+
+def test_a_crowd_comes_in_pages_that_keep_the_filter() -> None:
+    page = ask(crowd(450), "?state=ok&page=2")
+    assert "101 to 200 of 430" in words(page)
+    assert "Page 2 of 5" in words(page)
+    links = Links(page.text).links
+    assert {"?state=ok", "?state=ok&page=3"} <= set(links)
+    assert page.text.count('<th role="rowheader"') == PAGE_ROWS
+
+
+def test_a_big_number_is_readable() -> None:
+    assert "31 of 10,000 services need attention" in words(ask(crowd()))
+
+
+# -- one service
+
+
+def test_a_service_tells_what_failed_why_and_what_to_do() -> None:
+    seen = words(ask(lively(), SERVICE))
+    for sentence in (
+        "recommender Failing",
+        "Why it is failing: image pull",
+        "What to do: Check that the image and its tag still exist in SWR",
+        "two-tower 0.9.1, 30 % of the traffic, 1 instance custom, 4 CPU, 16384 MB, 1 GPU",
+        "Last success 2 d 23 h ago 2026-06-28T10:20:00Z",
+        "1,284,552, 37 failed",
+        "out of memory Choose a specification with more memory",
+        "Data age 8 s old",
+    ):
+        assert sentence in seen
+
+
+def test_a_service_draws_its_phases_and_its_abnormal_events() -> None:
+    page = ask(lively(), SERVICE)
+    rects = [attributes for tag, attributes in Links(page.text).tags if tag == "rect"]
+    assert {str(each["class"]).split()[0] for each in rects} == {"extent", *PHASES}
+    assert page.text.count('<path class="abnormal" d="M-6 0H6L0 11z"/>') == 6
+    assert f"<title>2026-07-01T09:18:30Z {PULL_FAILED}</title>" in page.text
+    assert "image pull 6 min 1 s, not finished" in words(page)
+
+
+def test_each_node_of_an_edge_service_has_its_result() -> None:
+    seen = words(ask(lively(), f"services/{row('', 20).service_id}"))
+    assert "3 succeeded, 1 failed Each node failed deploy on gate-south" in seen
+    assert "Edge nodes" not in words(ask(lively(), SERVICE))
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (3, "An update has been open for 52 min It is in the phase startup . That is longer than"),
+        (4, "Its logs could not be read last time What is shown is 22 min old."),
+        (5, "The cloud calls it concerning"),
+        (6, "An update has been open for 3 min It is in the phase environment ."),
+        (12, "Why it failed before it was stopped: health check"),
+        (22, "Its log was not read yet; reload this page in a minute."),
+    ],
+)
+def test_a_service_says_what_its_state_means(number: int, sentence: str) -> None:
+    assert sentence in words(ask(lively(), f"services/{row('', number).service_id}"))
+
+
+def test_a_deployment_of_unknown_end_is_drawn_without_one() -> None:
+    fleet = one()
+    events = (PastEvent(NOW - HOUR, NORMAL, "start to deploy service", mark="begin"),)
+    updates = (PastUpdate(Update(NOW - DAY, FAIL)),)
+    fleet.histories = dict.fromkeys(fleet.histories, History(events, updates))
+    page = ask(fleet, SERVICE)
+    assert "no result" in words(page)
+    assert 'class="end' not in page.text
+    assert '<span class="none" title="Nobody was watching when it settled.">unknown</span>' in page.text
+
+
+def test_a_deployment_that_hangs_goes_on_beyond_the_axis() -> None:
+    assert "goes on →" in ask(one("a", Deployment(NOW - DAY, None)), SERVICE).text
+
+
+def test_a_busy_store_leaves_what_is_known() -> None:
+    fleet = lively()
+    fleet.busy = True
+    seen = words(ask(fleet, SERVICE))
+    assert "Why it is failing: image pull" in seen
+    assert "could not be looked up, because the store is busy" in seen
+    assert "No event of it has been seen." not in seen
+
+
+def test_an_id_that_two_projects_have_leads_to_both() -> None:
+    fleet = one("first")
+    fleet.service("other", row("second", 1))
+    first = ask(fleet, SERVICE)
+    assert "first OK" in words(first)
+    assert '<a href="?project=other">other</a>' in first.text
+    assert "second OK" in words(ask(fleet, SERVICE + "?project=other"))
+    assert told(fleet, SERVICE + "?project=other")["service"]["other_projects"] == ["prod"]
+
+
+@pytest.mark.parametrize("path", ["services/nothing", "services/", SERVICE + "?project=nowhere"])
+def test_an_unknown_service_is_a_404_that_says_what_to_do(path: str) -> None:
+    fleet = broken()
+    answer = ask(fleet, path)
+    assert answer.status_code == 404
+    assert "There is no such service" in words(answer)
+    assert "Project edge cannot be read: Listing the services failed" in words(answer)
+    assert '<a href="../">All services</a>' in answer.text
+    api = ask(fleet, f"api/v1/{path}")
+    assert (api.status_code, api.json()) == (404, {"error": "There is no service of this id."})
+
+
+# -- what holds for all of them
+
+
+@pytest.mark.parametrize("path", ["", "?q=a&page=2", SERVICE, "services/nothing"])
+def test_every_link_of_a_page_is_relative_and_leads_somewhere(path: str) -> None:
+    with serving(lively(), telemetry_path="/m/n", page=Metrics) as url:
+        links = set(Links(requests.get(url + path, timeout=WAIT).text).links)
+        assert any(link.endswith("m/n") for link in links)
+        for link in links:
+            assert not re.match(r"/|\w+:", link), link
+            assert requests.get(urljoin(url + path, link), timeout=WAIT).status_code == 200, link
+
+
+@pytest.mark.parametrize(
+    "path", ["", SERVICE, "services/nothing", "api/v1/services", f"api/v1/{SERVICE}", "style.css"]
+)
+def test_head_answers_as_get_without_the_body(path: str) -> None:
+    with serving(lively()) as url:
+        whole, head = requests.get(url + path, timeout=WAIT), requests.head(url + path, timeout=WAIT)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert head.headers["Content-Length"] == str(len(whole.content))
+    if path != "style.css":
+        assert whole.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["", SERVICE, "services/nothing"])
+def test_a_page_has_no_script_no_inline_style_and_nothing_from_elsewhere(path: str) -> None:
+    answer = ask(lively(), path)
+    tags = Links(answer.text).tags
+    assert not {tag for tag, _ in tags} & {
+        "script",
+        "style",
+        "img",
+        "iframe",
+        "object",
+        "embed",
+        "base",
+        "image",
+    }
+    assert not [
+        name for _, attributes in tags for name in attributes if name == "style" or name.startswith("on")
+    ]
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "form-action 'self'" in policy
+    assert "unsafe" not in policy
+
+
+HOSTILE = "</title><script>alert(1)</script>\"'>&\ud800"
+
+
+def hostile() -> Fleet:
+    """Every text that comes from outside is an attack."""
+    fleet = Fleet()
+    known = opened(ServiceRow(HOSTILE, HOSTILE, "edge", HOSTILE, HOSTILE, HOSTILE), NOW - DAY, history=False)
+    update = Update(
+        NOW - HOUR,
+        FAIL,
+        (Model(HOSTILE, HOSTILE, HOSTILE, HOSTILE),),
+        1,
+        1,
+        (NodeResult(HOSTILE, HOSTILE, HOSTILE),),
+    )
+    odd = Update(NOW - MINUTE, HOSTILE)
+    account = msgspec.structs.replace(
+        known.account,
+        newest=update,
+        settled=update,
+        open=(odd,),
+        cause=Trouble(NOW - HOUR, HOSTILE, HOSTILE),
+        up=False,
+    )
+    events = tuple(
+        PastEvent(NOW - ago, kind, HOSTILE, 2, HOSTILE, HOSTILE, mark)
+        for ago, kind, mark in ((HOUR, ABNORMAL, ""), (HOUR - 1, NORMAL, "begin"))
+    )
+    fleet.put(HOSTILE, account, History(events, (PastUpdate(update, NOW - MINUTE),)))
+    fleet.project(HOSTILE, up=False, error=HOSTILE)
+    return fleet
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        f"?q={quote(HOSTILE, errors='replace')}&state=%3Cscript%3E&project=%3Cscript%3E",
+        f"services/{quote(HOSTILE, safe='', errors='replace')}",
+        "services/%3Cscript%3Ealert(1)",
+    ],
+)
+def test_what_comes_from_outside_is_escaped(path: str) -> None:
+    fleet = hostile()
+    fleet.services |= {
+        (project, "</title><script>alert(1)</script>\"'>&?"): view
+        for (project, _), view in fleet.services.items()
+    }
+    answer = ask(fleet, path)
+    assert "<script" not in answer.text
+    assert "&lt;script&gt;" in answer.text
+    tags = [tag for tag, _ in Links(answer.text).tags]
+    assert tags.count("title") >= 1
+    assert "script" not in tags
+
+
+def test_an_id_with_a_slash_and_other_letters_has_its_page() -> None:
+    fleet = Fleet()
+    for service_id in ("a/b c?d=e#f", "ü-漢"):
+        fleet.put("p/q", opened(ServiceRow(service_id, service_id), NOW, history=False).account)
+    with serving(fleet) as url:
+        page = requests.get(url, timeout=WAIT).text
+        links = [link for link in Links(page).links if link.startswith("services/")]
+        seen = [words(requests.get(url + link, timeout=WAIT)) for link in links]
+    assert ["a/b c?d=e#f Not read yet" in seen[0], "ü-漢 Not read yet" in seen[1]] == [True, True]
+
+
+# -- JSON
+
+
+FLEETS = {"lively": lively, "broken": broken, "empty": empty, "beginning": beginning, "starting": Fleet}
+
+
+def check(instance: Any, schema: Any) -> None:
+    jsonschema.Draft202012Validator(schema).validate(instance)
+
+
+@pytest.mark.parametrize("name", FLEETS)
+def test_the_fleet_as_json_has_the_documented_schema(name: str) -> None:
+    answer = ask(FLEETS[name](), "api/v1/services")
+    assert answer.headers["Content-Type"] == "application/json"
+    check(answer.json(), FLEET_SCHEMA)
+
+
+def test_every_service_as_json_has_the_documented_schema() -> None:
+    fleet = lively()
+    with serving(fleet) as url:
+        for _, service_id in fleet.services:
+            found = requests.get(f"{url}api/v1/services/{service_id}", timeout=WAIT).json()
+            check(found, SERVICE_SCHEMA)
+            # What is told of a service is the same on both paths, and the detail has more.
+            own = FLEET_SCHEMA["$defs"]["service"]
+            brief = {name: found["service"][name] for name in own["required"]}
+            check({"services": [brief]}, {**FLEET_SCHEMA, "required": ["services"]})
+            assert set(found["service"]) == set(SERVICE_SCHEMA["$defs"]["service"]["required"])
+
+
+def test_a_schema_requires_every_field_that_it_describes() -> None:
+    def objects(schema: Any) -> Iterator[Any]:
+        if isinstance(schema, dict):
+            if isinstance(schema.get("properties"), dict):
+                yield schema
+            for part in schema.values():
+                yield from objects(part)
+
+    for schema in (FLEET_SCHEMA, SERVICE_SCHEMA):
+        jsonschema.Draft202012Validator.check_schema(schema)
+        for found in objects(schema):
+            assert set(found["properties"]) <= set(found["required"])
+
+
+def test_the_page_of_the_api_names_every_state_in_its_order() -> None:
+    table = API_PAGE.partition("| State | Holds when |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [state.name for state in STATES]
+    assert FLEET_SCHEMA["$defs"]["state"]["enum"] == [state.name for state in STATES]
+    assert SERVICE_SCHEMA["$defs"]["phase"]["enum"] == list(PHASES)
+
+
+def test_the_json_tells_what_the_page_tells() -> None:
+    fleet = lively()
+    found = told(fleet)
+    assert (found["time"], found["total"], found["page_size"]) == ("2026-07-01T10:00:00Z", 15, PAGE_ROWS)
+    first = found["services"][0]
+    assert (first["service_name"], first["state"], first["since"], first["reason"], first["failing"]) == (
+        "recommender",
+        "failing",
+        "2026-07-01T09:24:05Z",
+        "image_pull",
+        True,
+    )
+    assert (first["read_time"], first["data_age_seconds"]) == ("2026-07-01T09:59:52Z", 8.0)
+    assert found["states"]["failing"] == 3
+    assert [project["data_age_seconds"] for project in found["projects"]] == [12.0, 40.0]
+
+
+def test_the_json_of_a_service_tells_its_story() -> None:
+    found = told(lively(), SERVICE)
+    newest, failed = found["updates"][0], found["deployments"][0]
+    assert (newest["result"], newest["duration_seconds"], newest["settled_time"]) == (
+        "FAIL",
+        665.0,
+        "2026-07-01T09:24:05Z",
+    )
+    assert [model["weight_percent"] for model in newest["models"]] == [70.0, 30.0]
+    assert newest["models"][1]["memory_megabytes"] == 16384.0
+    assert (failed["result"], failed["end_known"], failed["phases"][-1]["finished"]) == ("FAIL", True, False)
+    assert "SWR" in found["service"]["remedy"]
+    assert [event["reason"] for event in found["events"][:3]] == ["image_pull"] * 3
+    assert list(found["service"]["phase_durations_seconds"]) == list(PHASES)
+
+
+def test_the_json_takes_the_same_filter_as_the_page() -> None:
+    found = told(lively(), "services?state=failing&project=edge&q=cam&page=7")
+    assert [service["service_name"] for service in found["services"]] == ["cameras"]
+    assert (found["matches"], found["page"], found["pages"]) == (1, 1, 1)
+
+
+def test_a_busy_store_is_a_503_in_json() -> None:
+    fleet = lively()
+    fleet.busy = True
+    answer = ask(fleet, f"api/v1/{SERVICE}")
+    assert (answer.status_code, list(answer.json())) == (503, ["error"])
+
+
+def test_texts_that_are_no_unicode_do_not_break_the_json() -> None:
+    assert told(hostile())["services"][0]["service_name"].endswith(">&?")
+    fleet = one()
+    fleet.service("prod", row("recommender", 1), events=[Event(NOW - HOUR, ABNORMAL, "\ud800 漢")])
+    assert told(fleet, SERVICE)["events"][0]["text"] == "\ufffd 漢"
