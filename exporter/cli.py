@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -92,6 +93,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--web.external-url",
         dest="external_url",
+        type=_url,
         default="",
         metavar="URL",
         help="where readers reach the pages",
@@ -156,6 +158,22 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def _url(text: str) -> str:
+    """A URL, or nothing for this host's own."""
+    if text and not _is_url(text):
+        # Alertmanager refuses an alert, and all that come with it, whose link is none.
+        raise argparse.ArgumentTypeError(f"{text!r} is not a URL such as https://host or https://host/path")
+    return text
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.hostname) and len(text.split()) == 1
 
 
 def _logger(level: str, form: str) -> FilteringBoundLogger:

@@ -175,8 +175,11 @@ class Program:
         try:
             self.poller.run()
         except BaseException as error:  # noqa: BLE001 - a bug of ours ends the process, in the main thread
-            self._failure = error
-            self._stop.set()
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._stop.set()
 
     # --- configuration -----------------------------------------------------------------------------
 
@@ -212,20 +215,25 @@ class Program:
         """Poll and push by this configuration from now on."""
         for peer in self._peers:
             peer.stop()
-        how = alerting(config, self._external_url())
+        how = alerting(config, self._external_url(), now_ms())
         self._publisher.show_on(exposition(config), how)
         self.poller.adopt(lanes(config, self._options.shard, self._telemetry, now_ms))
         self._peers = peers(
-            config, how, lambda: self._publisher.snapshot.pushes, self._telemetry, self._teller, now_ms
+            config,
+            how,
+            lambda: self._publisher.snapshot.pushes,
+            self._telemetry,
+            self._teller,
+            now_ms,
+            self._fail,
         )
         self._pushes_changed()
         for peer in self._peers:
             peer.start()
 
     def _pushes_changed(self) -> None:
-        if self._config.alertmanager is not None:
-            firing = [push for push in self._publisher.snapshot.pushes.values() if push.ended is None]
-            self._telemetry.alerts_firing(ALERTNAME, len(firing))
+        firing = [push for push in self._publisher.snapshot.pushes.values() if push.ended is None]
+        self._telemetry.alerts_firing(ALERTNAME, len(firing))
         for peer in self._peers:
             peer.wake()
 

@@ -51,7 +51,9 @@ class Project:
         recall: Callable[[str, int], Account | None],
     ) -> None:
         self.settings = settings
-        self.services = dict(stored)
+        # One that another exporter has by now, or nobody any more, is not ours to speak of: that would end,
+        # or keep, the alert that the other one pushes.
+        self.services = {sid: account for sid, account in stored.items() if settings.wants(account.row)}
         self.fleet = fleet if fleet is not None else fleets.opened(settings.selection)
         if self.fleet.selection != settings.selection:
             self.fleet = msgspec.structs.replace(self.fleet, selection=settings.selection, started=False)
@@ -62,7 +64,7 @@ class Project:
         self._absences: dict[str, int] = {}
         self._gone: dict[str, tuple[ServiceRow, int]] = {}  # the last row, and when (ticks) the logs said so
         self.turns = Turns(settings.pace, settings.concurrency)
-        for account in stored.values():
+        for account in self.services.values():
             self.turns.begin(account, 0)
 
     def next_job(self, now: int) -> Job | None:

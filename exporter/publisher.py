@@ -138,7 +138,7 @@ def _note_push(
         return
     if view is not None:
         push = push_of(view, alerting)
-        if push is not None and before is not None and push.ended is not None and push.began == before.began:
+        if push is not None and before is not None and push.ended is not None and push.since == before.since:
             push = msgspec.structs.replace(before, ended=push.ended)
     elif before is not None and before.ended is None:
         # The service is gone, and its alert ends with it.

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping
 from threading import Condition, Thread
 
-from exporter.adapters.alertmanager import LARGEST_BATCH, Alertmanager
+from exporter.adapters.alertmanager import Alertmanager, Reply
 from exporter.adapters.telemetry import Telemetry
-from exporter.core.pushes import Alerting, Message, Push, Sent, due
+from exporter.core.pushes import Alerting, Key, Message, Push, Sent, batches, due, message
 from exporter.teller import Teller
 
-Key = tuple[str, str]
-
-# A peer that is down is asked again this soon, or after one resend where that is shorter.
+# A peer that is down is asked again this soon, or after one resend where that is shorter: it forgot every
+# alert when it was restarted, and should hear of the pushed one before it hears of the rule's.
 _AGAIN_MS = 5_000
 
 
@@ -22,9 +21,10 @@ class Peer:
         alertmanager: where to send.
         alerts: every alert there is at this moment.
         alerting: how often one is sent again.
-        telemetry: counts the sends.
+        telemetry: counts the alerts that were sent.
         teller: the log.
         clock: ms since the epoch.
+        on_bug: told what ended the thread; that is a bug of ours.
 
     """
 
@@ -37,9 +37,10 @@ class Peer:
         telemetry: Telemetry,
         teller: Teller,
         clock: Callable[[], int],
+        on_bug: Callable[[BaseException], None],
     ) -> None:
         self._name, self._alertmanager, self._alerts, self._alerting = name, alertmanager, alerts, alerting
-        self._telemetry, self._teller, self._clock = telemetry, teller, clock
+        self._telemetry, self._teller, self._clock, self._on_bug = telemetry, teller, clock, on_bug
         self._sent: dict[Key, Sent] = {}
         self._error = ""
         self._changed = Condition()
@@ -56,42 +57,54 @@ class Peer:
             self._changed.notify()
 
     def stop(self) -> None:
-        """Send no more."""
+        """Send no more, but for what is on its way."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
 
     def step(self) -> int:
         """Send what is due. Returns when (ms) to come back at the latest."""
-        now, alerts = self._clock(), self._alerts()
+        alerts = self._alerts()
         self._sent = {key: sent for key, sent in self._sent.items() if key in alerts}
-        messages, again = due(alerts, self._sent, now, self._alerting)
-        waiting = list(messages.items())
-        while waiting:
-            batch, waiting = waiting[:LARGEST_BATCH], waiting[LARGEST_BATCH:]
-            if not self._send(dict(batch), now):
-                return now + min(_AGAIN_MS, self._alerting.resend)
+        keys, again = due(alerts, self._sent, self._clock(), self._alerting)
+        errors = []
+        for batch in batches(keys, self._sent):
+            if self._stopped:
+                break
+            # A lease begins when it is sent, and a slow peer takes its time for each batch.
+            now = self._clock()
+            reply = self._send({key: message(alerts[key], now, self._alerting) for key in batch}, now)
+            errors.append(reply.error)
+            if len(reply.taken) + len(reply.rejected) < len(batch):
+                resend = self._alerting.resend
+                again = self._clock() + (min(_AGAIN_MS, resend) if reply.down else resend)
+                break
+        if errors:
+            self._tell(next(filter(None, errors), ""))
         return again
 
-    def _send(self, batch: Mapping[Key, Message], now: int) -> bool:
-        """Whether the peer is there to take more."""
+    def _send(self, batch: Mapping[Key, Message], now: int) -> Reply:
         reply = self._alertmanager.send(list(batch.values()))
-        settled = {id(message) for message in reply.settled}
-        for key, message in batch.items():
-            if id(message) in settled:
-                self._sent[key] = Sent(message.push, message.resolved, now)
-        self._telemetry.notification(self._name, "failed" if reply.error else "sent")
-        if reply.error != self._error:
-            self._teller.pushed(self._name, reply.error)
-            self._error = reply.error
-        return reply.reached
+        taken, rejected = set(reply.taken), set(reply.rejected)
+        for key, told in batch.items():
+            if told in taken or told in rejected:
+                self._sent[key] = Sent(told.push, now, rejected=told in rejected)
+        self._telemetry.notifications(self._name, "sent", len(taken))
+        self._telemetry.notifications(self._name, "failed", len(batch) - len(taken))
+        return reply
+
+    def _tell(self, error: str) -> None:
+        if error != self._error:
+            self._teller.pushed(self._name, error)
+            self._error = error
 
     def _serve(self) -> None:
-        while True:
-            again = self.step()
-            with self._changed:
-                if not self._woken and not self._stopped:
-                    self._changed.wait(max(again - self._clock(), 0) / 1000)
-                if self._stopped:
-                    return
-                self._woken = False
+        try:
+            while not self._stopped:
+                again = self.step()
+                with self._changed:
+                    if not self._woken and not self._stopped:
+                        self._changed.wait(max(again - self._clock(), 0) / 1000)
+                    self._woken = False
+        except BaseException as error:  # noqa: BLE001 - a bug of ours ends the process, in the main thread
+            self._on_bug(error)

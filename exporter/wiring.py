@@ -181,8 +181,8 @@ def _path(path: object | None) -> str | None:
     return None if path is None else str(path)
 
 
-def alerting(config: Config, external_url: str) -> Alerting | None:
-    """How alerts are pushed; None if they are not."""
+def alerting(config: Config, external_url: str, since: int) -> Alerting | None:
+    """How alerts are pushed from `since` (ms) on; None if they are not."""
     wanted = config.alertmanager
     if wanted is None:
         return None
@@ -192,6 +192,7 @@ def alerting(config: Config, external_url: str) -> Alerting | None:
         classifier(config),
         wanted.resend_interval,
         wanted.cause_wait,
+        since,
     )
 
 
@@ -202,6 +203,7 @@ def peers(
     telemetry: Telemetry,
     teller: Teller,
     clock: Callable[[], int],
+    on_bug: Callable[[BaseException], None],
 ) -> list[Peer]:
     """One for each Alertmanager; they send from `start` on."""
     wanted = config.alertmanager
@@ -224,6 +226,7 @@ def peers(
             telemetry,
             teller,
             clock,
+            on_bug,
         )
         for name, url in zip(alertmanagers(config), wanted.urls, strict=True)
     ]

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from exporter.core import fleet as fleets
-from exporter.core.account import Account, Trouble, opened, with_row
+from exporter.core.account import Account, opened, with_row
 from exporter.core.causes import Classifier
 from exporter.core.events import apply_events
 from exporter.core.families import PROJECT_FAMILIES, SERVICE_FAMILIES, Options, service_families
@@ -222,9 +222,13 @@ def test_the_failure_info_is_there_exactly_while_the_service_fails() -> None:
 
 def test_a_message_has_200_characters_at_most_and_may_be_left_out() -> None:
     account = events(service(Update(NOW, "FAIL")), (NOW, "abnormal", "failed to pull image\n" + "x" * 1000))
-    assert isinstance(account.cause, Trouble)
-    assert len(account.cause.message) == 200
-    assert "\n" not in account.cause.message
+    (labels,) = shown(account, "service_last_failure_info")
+    message = labels.removeprefix("reason=image_pull,message=")
+    assert len(message) == 200
+    assert "\n" not in message
+    assert account.cause is not None
+    assert len(account.cause.message) == 500
+    assert account.cause.message.startswith(message[:199])
     without = service_families(Options(failure_message=False))
     assert shown(account, "service_last_failure_info", without) == {"reason=image_pull": 1}
     assert next(f for f in without if f.name == "modelarts_service_last_failure_info").labels == ("reason",)

@@ -80,7 +80,7 @@ def test_each_call_is_seen_in_its_metric(telemetry: Telemetry) -> None:
     telemetry.rate("prod", 4.5)
     telemetry.commit(0.002)
     telemetry.store_size(4096)
-    telemetry.notification("http://am:9093", "failed")
+    telemetry.notifications("http://am:9093", "failed", 1)
     telemetry.alerts_firing("ModelArtsDeploymentFailure", 2)
     assert value(telemetry, "api_requests_total", project="prod", endpoint="logs", code="502") == 1
     assert value(telemetry, "api_request_duration_seconds_sum", project="prod", endpoint="logs") == 0.3

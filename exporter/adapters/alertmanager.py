@@ -9,19 +9,18 @@ from exporter.core.pushes import Message
 from exporter.core.scrub import scrub
 from exporter.core.source import RemoteError
 
-# What Prometheus sends at once.
-LARGEST_BATCH = 64
-
-# Of these a later try may succeed without a change of ours; every other 4xx says that an alert is bad.
-_LATER = (401, 403, 404, 407, 408, 429)
+# These are about the request and not about an alert: the address, the credential, the time. Every other
+# 4xx says that one of the alerts is bad; which one, only a smaller batch can tell.
+_NOT_THE_ALERTS = (401, 403, 404, 405, 407, 408, 429)
 
 
 class Reply(NamedTuple):
-    """What became of a batch: the messages that need no further try, and what went wrong ("" for nothing)."""
+    """What became of the messages; those that are in neither of the two were not judged."""
 
-    settled: Sequence[Message]
-    error: str
-    reached: bool  # whether the Alertmanager took anything, or only rejected what was wrong with it
+    taken: Sequence[Message]
+    rejected: Sequence[Message]  # bad in themselves: no try will make them better
+    error: str = ""  # the last thing that went wrong
+    down: bool = False  # nobody was there, or not well; otherwise it answered, and will answer the same again
 
 
 class Alertmanager:
@@ -40,45 +39,41 @@ class Alertmanager:
         self._headers = headers
 
     def send(self, messages: Sequence[Message]) -> Reply:
-        """Post at most `LARGEST_BATCH` alerts; a bad one among them keeps no good one back."""
-        error, bad = self._post(messages)
-        if not error:
-            return Reply(messages, "", reached=True)
-        if not bad:
-            return Reply((), error, reached=False)
-        if len(messages) == 1:
-            # It will be no better the next time.
-            return Reply(messages, error, reached=True)
-        replies = [self.send([message]) for message in messages]
-        errors = [reply.error for reply in replies if reply.error]
-        return Reply(
-            [message for reply in replies for message in reply.settled],
-            errors[0] if errors else "",
-            reached=any(reply.reached for reply in replies),
-        )
-
-    def _post(self, messages: Sequence[Message]) -> tuple[str, bool]:
-        """Why it was not taken ("" if it was), and whether that is an alert's fault."""
+        """Post alerts, at least one; a bad one among them keeps no good one back."""
         try:
             answer = self._transport.post(
-                self._url, {"User-Agent": USER_AGENT, **self._headers()}, [_body(m) for m in messages]
+                self._url, {"User-Agent": USER_AGENT, **self._headers()}, [_body(each) for each in messages]
             )
-        except OSError as error:
-            return f"the credential cannot be read: {error.strerror}", False
         except RemoteError as error:
-            return str(error), False
+            return Reply((), (), str(error), down=True)
+        except OSError as error:
+            return Reply((), (), f"the credential cannot be read: {error.strerror}")
         if answer.status < 300:
-            return "", False
-        said = scrub(answer.body.decode("utf-8", "replace"))
-        bad = 400 <= answer.status < 500 and answer.status not in _LATER
-        return f"HTTP {answer.status}: {said}", bad
+            return Reply(messages, ())
+        said = f"HTTP {answer.status}: {scrub(answer.body.decode('utf-8', 'replace'))}"
+        if not 400 <= answer.status < 500 or answer.status in _NOT_THE_ALERTS:
+            return Reply((), (), said, down=answer.status >= 500)
+        if len(messages) == 1:
+            return Reply((), messages, said)
+        # Alertmanager may have taken the good ones and may not; to tell them again does no harm.
+        half = len(messages) // 2
+        return _joined(self.send(messages[:half]), self.send(messages[half:]), said)
+
+
+def _joined(one: Reply, other: Reply, said: str) -> Reply:
+    return Reply(
+        [*one.taken, *other.taken],
+        [*one.rejected, *other.rejected],
+        other.error or one.error or said,
+        one.down or other.down,
+    )
 
 
 def _body(message: Message) -> dict[str, object]:
     return {
         "labels": dict(message.push.labels),
         "annotations": dict(message.push.annotations),
-        "startsAt": _time(message.push.began),
+        "startsAt": _time(message.starts_at),
         "endsAt": _time(message.ends_at),
         "generatorURL": message.push.page,
     }

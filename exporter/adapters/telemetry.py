@@ -114,7 +114,10 @@ class Telemetry:
             "When the configuration was last read with success",
         )
         self._notifications = self._counter(
-            "alertmanager_notifications", "Pushes to an Alertmanager", "alertmanager", "outcome"
+            "alertmanager_notifications",
+            "Alerts sent to an Alertmanager, each time that one is",
+            "alertmanager",
+            "outcome",
         )
         self._alerts_firing = self._gauge("alerts_firing", "Alerts that are pushed at present", "alertname")
 
@@ -200,9 +203,9 @@ class Telemetry:
         if ok:
             self._reload_time.set(epoch_seconds)
 
-    def notification(self, alertmanager: str, outcome: str) -> None:
-        """One push was `sent`, or `failed`."""
-        self._notifications.labels(alertmanager, outcome).inc()
+    def notifications(self, alertmanager: str, outcome: str, count: int) -> None:
+        """So many alerts were `sent`, or `failed` to be."""
+        self._notifications.labels(alertmanager, outcome).inc(count)
 
     def alerts_firing(self, alertname: str, count: int) -> None:
         """How many alerts of this name are pushed now."""

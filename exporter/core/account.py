@@ -40,6 +40,9 @@ FAILED_INVOCATIONS = "failed_invocations"
 
 EDGE = "edge"
 
+# Of an event's text: a failed build brings lines of its log; receivers of alerts break on much longer ones.
+LONGEST_MESSAGE = 500
+
 UPDATE_COUNTERS = (
     *(prefix + result for prefix in (UPDATES, DURATION_SUM, DURATION_COUNT) for result in SETTLED_RESULTS),
     RESTORE_SUM,
@@ -59,10 +62,9 @@ class Trouble(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Alarm(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A failure worth an alert, in ms: when it began, when it was first seen, when it was over."""
+    """A failure worth an alert, in ms: since when we know of it, and when it was over."""
 
-    began: int
-    seen: int
+    since: int
     ended: int | None = None
 
 
@@ -183,7 +185,7 @@ def with_error(account: Account, error_msg: str, classifier: Classifier) -> Acco
     if account.settled is None or not account.failing or account.cause is not None or not error_msg.strip():
         return account
     finding = classifier.classify(ABNORMAL, error_msg)
-    trouble = Trouble(account.settled.update_time, finding.reason, scrub(error_msg))
+    trouble = Trouble(account.settled.update_time, finding.reason, scrub(error_msg, LONGEST_MESSAGE))
     return msgspec.structs.replace(account, cause=trouble)
 
 

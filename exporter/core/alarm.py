@@ -23,11 +23,12 @@ def with_alarm(account: Account, now: int, settling: int) -> Account:
 
 def _alarm(account: Account, now: int, settling: int) -> Alarm | None:
     alarm = account.alarm
-    if account.settled is None or not account.failing or account.row.status == _STOPPED:
+    if not account.failing or account.row.status == _STOPPED:
         if alarm is None or alarm.ended is not None:
             return alarm
         return msgspec.structs.replace(alarm, ended=now)
     if alarm is not None and (alarm.ended is None or now < alarm.ended + settling):
         return msgspec.structs.replace(alarm, ended=None)
-    began = account.outage_since if account.outage_since is not None else account.settled.update_time
-    return Alarm(began=min(began, now), seen=now)
+    # Not since the update failed: Alertmanager tells of what began long ago at once, without waiting for the
+    # alert of the whole fleet that would hide this one.
+    return Alarm(since=now)

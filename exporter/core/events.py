@@ -5,7 +5,16 @@ from collections import Counter
 import msgspec
 
 from exporter.core import counters, ledger, phases
-from exporter.core.account import EVENT_COUNTERS, EVENTS, REASON, Account, Outcome, PostedEvent, Trouble
+from exporter.core.account import (
+    EVENT_COUNTERS,
+    EVENTS,
+    LONGEST_MESSAGE,
+    REASON,
+    Account,
+    Outcome,
+    PostedEvent,
+    Trouble,
+)
 from exporter.core.blame import with_troubles
 from exporter.core.causes import Classifier
 from exporter.core.history import PastEvent, past_text
@@ -42,7 +51,7 @@ def apply_events(
         marks = phases.note(marks, key.time, finding)
         if finding.reason:
             amounts[REASON + finding.reason] += times
-            troubles.append(Trouble(key.time, finding.reason, scrub(key.text)))
+            troubles.append(Trouble(key.time, finding.reason, scrub(key.text, LONGEST_MESSAGE)))
             unclassified += 0 if finding.classified else times
         past.append(
             PastEvent(

@@ -1,20 +1,23 @@
 """What the sidecar tells Alertmanager, and when: identity by labels, a lease renewed, an end told."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
-from exporter.core.account import Trouble
+from exporter.core.account import Account, Trouble
 from exporter.core.causes import Classifier
-from exporter.core.records import ABNORMAL
+from exporter.core.records import ABNORMAL, Model
+from exporter.core.remedies import REMEDIES
 from exporter.core.scrub import scrub
 from exporter.core.views import ServiceView
 
 ALERTNAME = "ModelArtsDeploymentFailure"
 SEVERITY = "critical"
 SOURCE = "modelarts-exporter"
+# The rules' alerts link to the same place, see alerts/config.yml.
 RUNBOOKS = "https://github.com/modelarts-exporter/modelarts-exporter/blob/main/docs/runbooks"
 
 # Two sends may fail and the alert still stands; Prometheus leases its own alerts for as long.
@@ -23,9 +26,15 @@ LEASE_RESENDS = 4
 END_REPEATED_MS = 15 * 60 * 1000
 # The last three events tell the story; more is read on the service's page.
 RECENT_EVENTS = 3
+# What Prometheus sends at once.
+LARGEST_BATCH = 64
+# Receivers such as chat and SMS break on long texts; three times the longest published list of models.
+_LONGEST_MODELS = 500
 
 _SUMMARY = "The deployment of a ModelArts service failed."
+_OTHER = "other"
 
+Key = tuple[str, str]  # project, service_id
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -35,7 +44,7 @@ class Push(msgspec.Struct, frozen=True):
     labels: Pairs
     annotations: Pairs
     page: str
-    began: int
+    since: int
     ready: int
     ended: int | None = None
 
@@ -44,7 +53,9 @@ class Alerting(NamedTuple):
     """What every push has in common.
 
     `labels` are the configured ones; `external_url` is where readers find the pages. `resend`: ms between
-    two sends of one alert. `cause_wait`: ms that the first send waits for the cause.
+    two sends of one alert. `cause_wait`: ms that the first send waits for the cause. `since`: when (ms)
+    this began to be told; what is only known from before is looked at again before it is told, but not
+    for longer than one resend.
     """
 
     labels: Mapping[str, str]
@@ -52,22 +63,23 @@ class Alerting(NamedTuple):
     classifier: Classifier
     resend: int
     cause_wait: int
+    since: int = 0
 
 
 class Message(msgspec.Struct, frozen=True):
-    """An alert as it is sent now; `ends_at` in the past says that it is over."""
+    """An alert as it is sent at one moment (ms); `ends_at` in the past says that it is over."""
 
     push: Push
+    starts_at: int
     ends_at: int
-    resolved: bool
 
 
 class Sent(NamedTuple):
-    """The last time that an Alertmanager took an alert."""
+    """What an Alertmanager was last told of an alert, and when (ms); `rejected`: it found it bad."""
 
     push: Push
-    resolved: bool
     at: int
+    rejected: bool = False
 
 
 def push_of(view: ServiceView, alerting: Alerting) -> Push | None:
@@ -83,13 +95,17 @@ def push_of(view: ServiceView, alerting: Alerting) -> Push | None:
         "source": SOURCE,
         **dict(view.labels),
     }
-    page = f"{alerting.external_url}/"
+    ready = alarm.since if account.cause is not None else alarm.since + alerting.cause_wait
+    if account.read_at is None or account.read_at < alerting.since:
+        # After hours of silence its lease has run out, and it may be over by now: that would be a false page.
+        ready = max(ready, alerting.since + alerting.resend)
+    page = f"{alerting.external_url}/services/{quote(account.row.service_id, safe='')}"
     return Push(
         labels=tuple(sorted((name, value) for name, value in labels.items() if value)),
         annotations=_annotations(view, alerting.classifier, page),
         page=page,
-        began=alarm.began,
-        ready=alarm.seen if account.cause is not None else alarm.seen + alerting.cause_wait,
+        since=alarm.since,
+        ready=ready,
         ended=alarm.ended,
     )
 
@@ -97,28 +113,45 @@ def push_of(view: ServiceView, alerting: Alerting) -> Push | None:
 def _annotations(view: ServiceView, classifier: Classifier, page: str) -> Pairs:
     account = view.account
     cause = account.cause
-    update = account.settled
-    name = scrub(account.row.service_name or account.row.service_id)
-    when = _time(update.update_time) if update else ""
-    models = ", ".join(scrub(f"{m.model_name} {m.model_version}") for m in update.models) if update else ""
-    why = f": {cause.message}" if cause else "; the event log names no cause"
-    about = f"The update of service {name} in project {view.project} at {when} failed{why}"
-    if not account.failing:
-        # Told only where nobody remembers the failure: an end keeps the words of its beginning.
-        about = f"The failed deployment of service {name} in project {view.project} is over"
     found = {
         "summary": _SUMMARY,
-        "description": about,
+        "description": _description(view),
         "cause": cause.message if cause else "",
-        "cause_reason": cause.reason if cause else "other",
+        "cause_reason": cause.reason if cause else _OTHER,
         "cause_time": _time(cause.occur_time) if cause else "",
-        "remedy": classifier.classify(ABNORMAL, cause.message).remedy if cause else "",
-        "model": models,
+        "remedy": _remedy(cause, classifier),
+        "model": _models(account.settled.models if account.settled else ()),
         "recent_events": "\n".join(_line(trouble) for trouble in account.troubles[-RECENT_EVENTS:]),
         "runbook_url": f"{RUNBOOKS}/{ALERTNAME}.md",
         "dashboard_url": page,
     }
     return tuple((key, value) for key, value in found.items() if value)
+
+
+def _description(view: ServiceView) -> str:
+    account = view.account
+    about = f"service {_name(account)} in project {view.project}"
+    if account.settled is None or not account.failing:
+        # Told only where nobody remembers the failure: an end keeps the words of its beginning.
+        return f"The failed deployment of {about} is over"
+    why = f": {account.cause.message}" if account.cause else "; the event log names no cause"
+    return f"The update of {about} at {_time(account.settled.update_time)} failed{why}"
+
+
+def _name(account: Account) -> str:
+    return scrub(account.row.service_name or account.row.service_id)
+
+
+def _models(models: Iterable[Model]) -> str:
+    return scrub(", ".join(f"{model.model_name} {model.model_version}" for model in models), _LONGEST_MODELS)
+
+
+def _remedy(cause: Trouble | None, classifier: Classifier) -> str:
+    if cause is None:
+        return REMEDIES[_OTHER]
+    # The text was scrubbed and cut; where that changed what it tells, the reason still holds.
+    finding = classifier.classify(ABNORMAL, cause.message)
+    return finding.remedy if finding.reason == cause.reason else REMEDIES.get(cause.reason, "")
 
 
 def _line(trouble: Trouble) -> str:
@@ -130,44 +163,58 @@ def _time(milliseconds: int) -> str:
 
 
 def due(
-    pushes: Mapping[tuple[str, str], Push], sent: Mapping[tuple[str, str], Sent], now: int, alerting: Alerting
-) -> tuple[dict[tuple[str, str], Message], int]:
-    """What to send now to an Alertmanager that took `sent`, and when (ms) to ask again at the latest."""
-    messages = {}
+    pushes: Mapping[Key, Push], sent: Mapping[Key, Sent], now: int, alerting: Alerting
+) -> tuple[list[Key], int]:
+    """What to tell an Alertmanager that was told `sent`, and when (ms) to ask again at the latest."""
+    found = []
     again = now + alerting.resend
     for key, push in pushes.items():
-        last = sent.get(key)
-        message, at = _message(push, last, now, alerting)
-        if message is not None:
-            messages[key] = message
-        again = min(again, at)
-    return messages, max(again, now)
+        at = _next(push, sent.get(key), now, alerting)
+        if at is not None and at <= now:
+            found.append(key)
+        elif at is not None:
+            again = min(again, at)
+    return found, again
 
 
-def _message(push: Push, last: Sent | None, now: int, alerting: Alerting) -> tuple[Message | None, int]:
-    ends_at = now + LEASE_RESENDS * alerting.resend
-    resolved = False
-    never = now + alerting.resend
-    if push.ended is None:
-        if last is None and now < push.ready:
-            return None, push.ready
-    else:
+def _next(push: Push, last: Sent | None, now: int, alerting: Alerting) -> int | None:
+    """When (ms) to tell of it; None if there is nothing left to tell.
+
+    A clock that was set back must not make anything wait for longer than it would have to.
+    """
+    if push.ended is not None:
         # The rule's alert, which this one hides, has to end first, or its end is told as a new page.
-        ends_at, resolved = push.ended + alerting.resend, True
-        if now < ends_at:
-            return None, ends_at
-        if now >= ends_at + END_REPEATED_MS:
-            return None, never
-    if (
-        last is not None
-        and last.push == push
-        and last.resolved == resolved
-        and now < last.at + alerting.resend
+        told = push.ended + alerting.resend
+        if push.ended <= now < told:
+            return told
+        if is_over(push, now, alerting):
+            return None
+    elif (last is None or last.push.ended is not None) and (
+        0 < push.ready - now <= max(alerting.cause_wait, alerting.resend)
     ):
-        return None, last.at + alerting.resend
-    return Message(push, ends_at, resolved), never
+        return push.ready
+    if last is not None and last.push == push and 0 <= now - last.at < alerting.resend:
+        return last.at + alerting.resend
+    return now
+
+
+def message(push: Push, now: int, alerting: Alerting) -> Message:
+    """What to say of an alert at `now` (ms)."""
+    ends_at = now + LEASE_RESENDS * alerting.resend
+    if push.ended is not None:
+        ends_at = min(push.ended + alerting.resend, now)
+    # An Alertmanager refuses what ends before it starts; our clock may have been set back in between.
+    return Message(push, min(push.since, now, ends_at), ends_at)
 
 
 def is_over(push: Push, now: int, alerting: Alerting) -> bool:
     """Whether there is nothing left to tell."""
     return push.ended is not None and now >= push.ended + alerting.resend + END_REPEATED_MS
+
+
+def batches(keys: Sequence[Key], sent: Mapping[Key, Sent]) -> list[Sequence[Key]]:
+    """What to send at once: good ones together, and after them each alone that was rejected before."""
+    bad = {key for key in keys if key in sent and sent[key].rejected}
+    good = [key for key in keys if key not in bad]
+    full = [good[at : at + LARGEST_BATCH] for at in range(0, len(good), LARGEST_BATCH)]
+    return [*full, *([key] for key in keys if key in bad)]

@@ -15,6 +15,7 @@ from exporter.core.account import (
 )
 from exporter.core.metric import Sample
 from exporter.core.records import EVENT_TYPES, RESULTS, SETTLED_RESULTS, STATUSES, Model
+from exporter.core.scrub import scrub
 from exporter.core.views import Labels, ProjectView, ServiceView, text
 
 OTHER = "other"
@@ -176,7 +177,8 @@ def failure_info(view: ServiceView) -> Iterable[Sample]:
     if not view.account.failing:
         return ()
     cause = view.account.cause
-    labels = (("reason", cause.reason if cause else OTHER), ("message", cause.message if cause else ""))
+    message = scrub(cause.message) if cause else ""  # a label is kept shorter than what alerts and pages show
+    labels = (("reason", cause.reason if cause else OTHER), ("message", message))
     return (Sample("", view.labels + labels, 1),)
 
 
