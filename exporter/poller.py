@@ -268,6 +268,7 @@ class Poller:
             if changes:
                 self._telemetry.commit(self._timed(partial(self._books.write, changes)))
                 self._telemetry.store_size(self._books.size())
+                self._teller.stored()
         except StoreError as error:
             self._teller.not_stored(error)
             self._outcomes.clear()

@@ -19,6 +19,7 @@ class Teller:
 
     def __init__(self, log: FilteringBoundLogger, telemetry: Telemetry) -> None:
         self._log, self._telemetry = log, telemetry
+        self._store_error = ""
 
     def list_failed(self, project: str, error: RemoteError, before: str) -> None:
         """The list failed; `before` is the error of the list before, "" for none."""
@@ -103,4 +104,12 @@ class Teller:
 
     def not_stored(self, error: StoreError) -> None:
         """Nothing could be made durable, so nothing new is shown."""
-        self._log.error("cannot store what was read; showing what was known before", error=str(error))
+        if str(error) != self._store_error:
+            self._log.error("cannot store what was read; showing what was known before", error=str(error))
+            self._store_error = str(error)
+
+    def stored(self) -> None:
+        """What was read is durable."""
+        if self._store_error:
+            self._log.info("what is read is stored again")
+            self._store_error = ""

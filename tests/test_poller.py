@@ -485,6 +485,9 @@ def test_while_the_store_fails_the_old_values_are_shown_and_nothing_is_lost(
     rig.pass_time(2 * MINUTE)
     shown = rig.samples()
     assert (shown[FAILED.format("a")], shown[UP.format("b")]) == (1, 1)
+    failed, again = (call.args[0] for call in rig.log.calls if "store" in call.args[0])
+    assert "cannot store what was read" in failed, "a state that lasts is told once"
+    assert "what is read is stored again" in again
 
 
 def test_a_deletion_that_could_not_be_stored_is_made_up_for(cloud: Cloud, clock: Clock) -> None:

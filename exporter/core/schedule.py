@@ -27,8 +27,8 @@ class Pace(msgspec.Struct, frozen=True):
 class Watch(msgspec.Struct, frozen=True):
     """What the schedule remembers of one service; none of it is worth keeping over a restart."""
 
-    tried_at: int | None = None  # the end of the last read, whatever came of it
-    full_at: int | None = None  # the end of the last read of the whole update log
+    tried_at: int | None = None  # when the last read began, whatever came of it
+    full_at: int | None = None  # when the last read of the whole update log began
     changed_at: int | None = None  # when its row last changed beyond its call totals
     failures: int = 0  # reads in a row that failed
     asked_why: int | None = None  # update_time of the failure for which the detail was read
