@@ -34,7 +34,8 @@ class Services(Section):
         default=(), description="Only these services; empty: all. Required where `discovery` is false."
     )
     include_names: tuple[Pattern, ...] = Field(
-        default=(re.compile(".*"),), description="Only services whose whole name matches one of these."
+        default=(re.compile(".*", re.DOTALL),),
+        description="Only services whose whole name matches one of these.",
     )
     exclude_names: tuple[Pattern, ...] = Field(
         default=(), description="No service whose whole name matches one of these, such as `tmp-.*`."

@@ -12,7 +12,8 @@ _IDS = uuid.UUID("5a0f4b7e-7b0e-4a55-9c3e-0d8f6f3c9b01")  # any fixed one: ids a
 
 def made_id(seed: str) -> str:
     """The id that belongs to `seed`, the same in every run."""
-    return str(uuid.uuid5(_IDS, seed))
+    # A name out of JSON may have half a surrogate pair in it, which UTF-8 cannot say.
+    return str(uuid.uuid5(_IDS, seed.encode(errors="backslashreplace").decode()))
 
 
 def model(name: str = "mnist", version: str = "0.0.1", **fields: Any) -> Row:
