@@ -1,7 +1,6 @@
 """The client against the emulator and, for what no honest cloud does, against servers of a few lines."""
 
 import gzip
-import ipaddress
 import json
 import socket
 import ssl
@@ -10,15 +9,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from exporter.adapters import transport
 from exporter.adapters.answers import QUOTED_CHARACTERS, Rejected, error_of
@@ -37,6 +31,7 @@ from exporter.core.source import (
 )
 from exporter.emulator import DEFAULT_PROJECT, Cloud, Server, Switches, faults
 
+from . import certificates
 from .clients import Talk
 from .fakes import NOW, Clock
 
@@ -531,31 +526,8 @@ def test_a_header_that_cannot_be_sent_is_not_quoted() -> None:
     assert "secret" not in str(error.value)
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Path:
-    """A certificate for 127.0.0.1, with its key, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(address, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    file = tmp_path / "certificate.pem"
-    file.write_bytes(
-        certificate.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    )
-    return file
-
-
-def test_a_certificate_is_checked_unless_the_config_says_otherwise(authority: Path) -> None:
+def test_a_certificate_is_checked_unless_the_config_says_otherwise(tmp_path: Path) -> None:
+    authority = certificates.for_loopback(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority)
     with raw_server(head(2), b"{}", tls=context) as (url, asked):
