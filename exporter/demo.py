@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import yaml
 from structlog.typing import FilteringBoundLogger
@@ -26,7 +27,9 @@ from exporter.emulator import (
 from exporter.program import Program, RunOptions, await_signal
 
 # Beside the package in a checkout; the wheel does not carry them.
-_RULES = Path(__file__).parents[1] / "alerts" / "modelarts.rules.yml"
+_ALERTS = Path(__file__).parents[1] / "alerts"
+_RULES = _ALERTS / "modelarts.rules.yml"
+_ROUTING = _ALERTS / "alertmanager.example.yml"
 
 # Lively, for somebody who watches; a real cloud is asked far less often.
 _POLL = {"interval": "5s", "active_interval": "2s", "sweep_interval": "30s", "lateness": "1m"}
@@ -51,20 +54,32 @@ def run(listen: str, log: FilteringBoundLogger) -> int:
         stop = stack.enter_context(_asked_to_stop())
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelarts-exporter-demo-")))
         cloud = stack.enter_context(live())
+        alertmanager = _start_alertmanager(stack, directory)
         program = Program(
-            RunOptions(_config(directory, cloud), (listen,), storage_path=str(directory / "data")), log
+            RunOptions(
+                _config(directory, cloud, alertmanager), (listen,), storage_path=str(directory / "data")
+            ),
+            log,
         )
         stack.callback(program.stop)
         program.start()
         exporter = _reachable(program.addresses[0])
-        print(f"exporter:      http://{exporter}/metrics   (pages at http://{exporter}/)", flush=True)
-        print(f"emulator:      {cloud.url}", flush=True)
-        for line in _peers(stack, directory, exporter):
-            print(line, flush=True)
-        print("grafana:       dashboards/ has five dashboards, deploy/grafana provisions them", flush=True)
+        prometheus = _start_prometheus(stack, directory, exporter, alertmanager)
+        for name, where in (
+            ("exporter", f"http://{exporter}/metrics   (pages at http://{exporter}/)"),
+            ("emulator", cloud.url),
+            ("alertmanager", _page(alertmanager, "not installed, so no alert goes anywhere")),
+            ("prometheus", _page(prometheus, "not installed, so nothing scrapes the exporter here")),
+            ("grafana", "dashboards/ has five dashboards, deploy/grafana provisions them"),
+        ):
+            print(f"{name + ':':14} {where}", flush=True)
         print("Ctrl-C ends all of it.", flush=True)
         await_signal(stop)
     return 0
+
+
+def _page(address: str | None, otherwise: str) -> str:
+    return f"http://{address}/" if address else otherwise
 
 
 @contextmanager
@@ -80,7 +95,7 @@ def _asked_to_stop() -> Iterator[Event]:
             signal.signal(number, handler)
 
 
-def _config(directory: Path, cloud: Server) -> str:
+def _config(directory: Path, cloud: Server, alertmanager: str | None) -> str:
     """A configuration as a user would write it."""
     user = {
         "iam_endpoint": f"{cloud.url}/v3",
@@ -95,7 +110,8 @@ def _config(directory: Path, cloud: Server) -> str:
         "auth": {"password": user},
         "rate_limit": _RATE_LIMIT,
     }
-    return _written(directory / "config.yml", {"projects": [project], "poll": _POLL})
+    pushed = {"alertmanager": {"urls": [f"http://{alertmanager}"]}} if alertmanager else {}
+    return _written(directory / "config.yml", {"projects": [project], "poll": _POLL, **pushed})
 
 
 def _written(path: Path, content: object) -> str:
@@ -103,56 +119,63 @@ def _written(path: Path, content: object) -> str:
     return str(path)
 
 
-def _peers(stack: ExitStack, directory: Path, exporter: str) -> Iterator[str]:
-    """Start Alertmanager and Prometheus where they are installed; a line for each."""
-    alertmanager = shutil.which("alertmanager") or shutil.which("prometheus-alertmanager")
-    prometheus = shutil.which("prometheus")
-    alerting: dict[str, object] = {}
-    if alertmanager and prometheus:
-        address = _free_address(9093)
-        # A receiver without integrations: what fires is looked at, nobody is told.
-        config = _written(
-            directory / "alertmanager.yml", {"route": {"receiver": "page"}, "receivers": [{"name": "page"}]}
-        )
-        _start(
-            stack,
-            directory / "alertmanager.log",
-            [
-                alertmanager,
-                f"--config.file={config}",
-                f"--web.listen-address={address}",
-                "--cluster.listen-address=",
-                f"--storage.path={directory / 'alertmanager'}",
+def _start_alertmanager(stack: ExitStack, directory: Path) -> str | None:
+    """Start it with the shipped routing; its address, or None where it is not installed."""
+    program = shutil.which("alertmanager") or shutil.which("prometheus-alertmanager")
+    if program is None:
+        return None
+    routing: dict[str, Any] = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
+    if _ROUTING.exists():
+        routing = yaml.safe_load(_ROUTING.read_text("utf-8"))
+    # Receivers without integrations: what fires is looked at, nobody is told.
+    routing |= {"receivers": [{"name": each["name"]} for each in routing["receivers"]], "templates": []}
+    config = _written(directory / "alertmanager.yml", routing)
+    address = _free_address(9093)
+    _start(
+        stack,
+        directory / "alertmanager.log",
+        [
+            program,
+            f"--config.file={config}",
+            f"--web.listen-address={address}",
+            "--cluster.listen-address=",
+            f"--storage.path={directory / 'alertmanager'}",
+        ],
+    )
+    return address
+
+
+def _start_prometheus(
+    stack: ExitStack, directory: Path, exporter: str, alertmanager: str | None
+) -> str | None:
+    """Start it with the shipped rules; its address, or None where it is not installed."""
+    program = shutil.which("prometheus")
+    if program is None:
+        return None
+    alertmanagers = [{"static_configs": [{"targets": [alertmanager]}]}] if alertmanager else []
+    config = _written(
+        directory / "prometheus.yml",
+        {
+            "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
+            "rule_files": [str(_RULES)] if _RULES.exists() else [],
+            "alerting": {"alertmanagers": alertmanagers},
+            "scrape_configs": [
+                {"job_name": "modelarts-exporter", "static_configs": [{"targets": [exporter]}]}
             ],
-        )
-        alerting = {"alertmanagers": [{"static_configs": [{"targets": [address]}]}]}
-        yield f"alertmanager:  http://{address}/"
-    if prometheus:
-        address = _free_address(9090)
-        config = _written(
-            directory / "prometheus.yml",
-            {
-                "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
-                "rule_files": [str(_RULES)] if _RULES.exists() else [],
-                "alerting": alerting,
-                "scrape_configs": [
-                    {"job_name": "modelarts-exporter", "static_configs": [{"targets": [exporter]}]}
-                ],
-            },
-        )
-        _start(
-            stack,
-            directory / "prometheus.log",
-            [
-                prometheus,
-                f"--config.file={config}",
-                f"--web.listen-address={address}",
-                f"--storage.tsdb.path={directory / 'prometheus'}",
-            ],
-        )
-        yield f"prometheus:    http://{address}/"
-    else:
-        yield "prometheus:    not installed, so nothing scrapes the exporter here"
+        },
+    )
+    address = _free_address(9090)
+    _start(
+        stack,
+        directory / "prometheus.log",
+        [
+            program,
+            f"--config.file={config}",
+            f"--web.listen-address={address}",
+            f"--storage.tsdb.path={directory / 'prometheus'}",
+        ],
+    )
+    return address
 
 
 def _start(stack: ExitStack, log: Path, command: Sequence[str]) -> None:

@@ -68,7 +68,6 @@ PROJECT = (
     "restore_duration_seconds_count",
 )
 
-# Not alertmanager_notifications_total and alerts_firing: nothing is pushed here.
 EXPORTER = (
     "build_info",
     "api_requests_total",
@@ -94,6 +93,8 @@ EXPORTER = (
     "store_size_bytes",
     "config_last_reload_successful",
     "config_last_reload_success_timestamp_seconds",
+    "alertmanager_notifications_total",
+    "alerts_firing",
 )
 
 OTHERS = ("process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "python_info")
@@ -138,6 +139,7 @@ VALUES = {
     *(("modelarts_service_deploy_phase_start_timestamp_seconds", "phase", value) for value in _PHASES),
     *(("modelarts_service_abnormal_events_total", "reason", value) for value in _REASONS),
     *(("modelarts_service_status", "status", value) for value in STATUSES if value != "other"),
+    ("modelarts_exporter_alertmanager_notifications_total", "outcome", "sent"),
     *(("modelarts_exporter_api_requests_total", "endpoint", v) for v in ("token", "list", "logs", "events")),
 }
 MORE_THAN_ZERO = (
@@ -146,6 +148,7 @@ MORE_THAN_ZERO = (
     "modelarts_service_failed_invocations_total",
     "modelarts_service_invocations_total",
     "modelarts_service_update_failing",
+    "modelarts_exporter_alerts_firing",
 )
 
 Seen = tuple[str, ...]
