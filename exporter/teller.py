@@ -5,6 +5,7 @@ from structlog.typing import FilteringBoundLogger
 from exporter.adapters.store_faults import StoreError
 from exporter.adapters.telemetry import Telemetry
 from exporter.core.account import Account, Outcome
+from exporter.core.moments import iso
 from exporter.core.records import ABNORMAL, FAIL, ServiceList
 from exporter.core.scrub import scrub
 from exporter.core.source import Gone, RemoteError, Torn
@@ -70,7 +71,11 @@ class Teller:
             level = self._log.warning if update.result == FAIL else self._log.info
             models = ", ".join(scrub(f"{m.model_name} {m.model_version}") for m in update.models)
             level(
-                "update settled", result=update.result, update_time=update.update_time, models=models, **about
+                "update settled",
+                result=update.result,
+                update_time=iso(update.update_time),
+                models=models,
+                **about,
             )
         for posted in outcome.events:
             text = scrub(posted.event.event_info, _LONGEST_TEXT)
@@ -85,7 +90,7 @@ class Teller:
         for anomaly in outcome.anomalies:
             self._telemetry.anomaly(project, anomaly.kind)
             self._log.warning(
-                "anomaly in a log of the cloud", kind=anomaly.kind, time=anomaly.key.time, **about
+                "anomaly in a log of the cloud", kind=anomaly.kind, time=iso(anomaly.key.time), **about
             )
         for field, value in outcome.unknown:
             self._telemetry.unknown(project, field)

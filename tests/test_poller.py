@@ -11,6 +11,7 @@ import pytest
 
 from exporter.adapters.store import Store
 from exporter.core.counters import LONGEST_HOLD_MS
+from exporter.core.moments import iso
 from exporter.core.records import ServiceRow
 from exporter.core.source import (
     Forbidden,
@@ -693,3 +694,17 @@ def test_an_unwanted_service_costs_nothing(clock: Clock) -> None:
     rig = started(cloud, clock)
     rig.pass_time(10 * MINUTE)
     assert not any(service_id == "x" for _, service_id in cloud.calls)
+
+
+# --- the log -------------------------------------------------------------------------------------------
+
+
+def test_a_failed_update_is_a_line_that_a_person_can_read(cloud: Cloud, clock: Clock) -> None:
+    rig = started(cloud, clock)
+    at = clock()
+    cloud.update("a", at, "FAIL")
+    cloud.change("a", status="failed")
+    rig.pass_time(MINUTE)
+    (line,) = (call.args[0] for call in rig.log.calls if "update settled" in call.args[0])
+    assert iso(at) in line
+    assert "FAIL" in line

@@ -1,7 +1,6 @@
 """What the sidecar tells Alertmanager, and when: identity by labels, a lease renewed, an end told."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -9,6 +8,7 @@ import msgspec
 
 from exporter.core.account import Account, Trouble
 from exporter.core.causes import Classifier
+from exporter.core.moments import iso
 from exporter.core.records import ABNORMAL, Model
 from exporter.core.remedies import REMEDIES
 from exporter.core.scrub import scrub
@@ -118,7 +118,7 @@ def _annotations(view: ServiceView, classifier: Classifier, page: str) -> Pairs:
         "description": _description(view),
         "cause": cause.message if cause else "",
         "cause_reason": cause.reason if cause else _OTHER,
-        "cause_time": _time(cause.occur_time) if cause else "",
+        "cause_time": iso(cause.occur_time) if cause else "",
         "remedy": _remedy(cause, classifier),
         "model": _models(account.settled.models if account.settled else ()),
         "recent_events": "\n".join(_line(trouble) for trouble in account.troubles[-RECENT_EVENTS:]),
@@ -135,7 +135,7 @@ def _description(view: ServiceView) -> str:
         # Told only where nobody remembers the failure: an end keeps the words of its beginning.
         return f"The failed deployment of {about} is over"
     why = f": {account.cause.message}" if account.cause else "; the event log names no cause"
-    return f"The update of {about} at {_time(account.settled.update_time)} failed{why}"
+    return f"The update of {about} at {iso(account.settled.update_time)} failed{why}"
 
 
 def _name(account: Account) -> str:
@@ -155,11 +155,7 @@ def _remedy(cause: Trouble | None, classifier: Classifier) -> str:
 
 
 def _line(trouble: Trouble) -> str:
-    return f"{_time(trouble.occur_time)} {trouble.message}"
-
-
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{iso(trouble.occur_time)} {trouble.message}"
 
 
 def due(
