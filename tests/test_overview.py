@@ -7,11 +7,12 @@ import pytest
 
 from exporter.core.account import Account, Trouble, opened
 from exporter.core.moments import age, age_seconds, iso, length
-from exporter.core.overview import PAGE_ROWS, Overview, Wanted, found, overview, wanted
+from exporter.core.overview import PAGE_ROWS, Overview, found, overview
 from exporter.core.phases import Phases, Step
 from exporter.core.records import FAIL, RUNNING, SUCCESS, Update
 from exporter.core.standing import STATES, standing_of, state_of
 from exporter.core.views import ServiceView
+from exporter.core.wanted import BadQueryError, Wanted, wanted, wanted_project
 from tests.page_fleets import DAY, HOUR, MINUTE, NOW, SECOND, Fleet, broken, crowd, lively, row
 
 
@@ -155,7 +156,6 @@ def test_a_state_without_a_known_begin_comes_after_those_that_have_one() -> None
         (Wanted(state="failing", project="edge"), ["cameras"]),
         (Wanted(project="edge"), ["cameras", "turnstiles", "meters"]),
         (Wanted(project="nowhere"), []),
-        (Wanted(state="nothing"), []),
     ],
 )
 def test_search_state_and_project_each_narrow_the_page(asked: Wanted, expected: list[str]) -> None:
@@ -163,6 +163,11 @@ def test_search_state_and_project_each_narrow_the_page(asked: Wanted, expected: 
     assert names(page) == expected
     assert (page.matches, page.first) == (len(expected), 1 if expected else 0)
     assert page.total == 15
+
+
+def test_the_projects_to_choose_from_are_in_order_and_keep_one_that_is_gone() -> None:
+    assert shown(broken()).project_names == ["edge", "lab", "prod"]
+    assert shown(lively(), Wanted(project="gone")).project_names == ["edge", "gone", "prod"]
 
 
 def test_the_numbers_of_the_states_are_of_what_the_other_filters_leave() -> None:
@@ -209,17 +214,39 @@ def test_an_empty_fleet_has_one_empty_page() -> None:
         ("", Wanted()),
         ("q=+chat+&state=failing&project=prod&page=3", Wanted("chat", "failing", "prod", 3)),
         ("q=&state=&page=", Wanted()),
-        ("page=0", Wanted()),
-        ("page=-1", Wanted()),
-        ("page=%C2%B2", Wanted()),  # a superscript is a digit to some
-        ("page=99999999999999999999", Wanted()),
-        ("state=a&state=b&other=1", Wanted(state="b")),
+        ("state=&state=ok&other=1&other=2", Wanted(state="ok")),
+        ("project=nowhere", Wanted(project="nowhere")),  # it may have been there yesterday
         ("q=%ff%00", Wanted("\ufffd\x00")),
-        ("q=" + "x" * 1000, Wanted("x" * 256)),
+        ("q=" + "x" * 256, Wanted("x" * 256)),
+        ("page=007", Wanted(page=7)),
     ],
 )
-def test_a_query_is_read_as_far_as_it_is_understood(query: str, asked: Wanted) -> None:
+def test_a_query_says_what_is_wanted(query: str, asked: Wanted) -> None:
     assert wanted(query) == asked
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("page=0", 'page is "0"; it must be a whole number of at least 1.'),
+        ("page=-1", 'page is "-1"; it must be a whole number of at least 1.'),
+        ("page=%C2%B2", 'page is "²"; it must be'),
+        ("page=9999999999", 'page is "9999999999"; it must be'),
+        ("state=bad", 'state is "bad"; it must be one of failing, stuck, unreadable, degraded, updating,'),
+        ("state=ok&state=new", 'state is "ok" and "new"; it can be given once.'),
+        ("q=" + "x" * 257, "q has 257 characters; at most 256 are searched for."),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_named_with_its_key_and_its_rule(query: str, sentence: str) -> None:
+    with pytest.raises(BadQueryError) as caught:
+        wanted(query)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_of_one_service_only_the_project_is_asked() -> None:
+    assert [wanted_project(query) for query in ("", "project=a%26b&state=bad")] == ["", "a&b"]
+    with pytest.raises(BadQueryError, match='project is "a" and "b"'):
+        wanted_project("project=a&project=b")
 
 
 @pytest.mark.parametrize("asked", [Wanted(), Wanted("a b&c=d#é", "ok", "p/q", 2), Wanted(page=5)])

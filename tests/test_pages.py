@@ -1,5 +1,6 @@
 """The pages and their JSON, asked as a browser and a program ask them."""
 
+import html
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -187,7 +188,7 @@ def test_a_search_is_kept_in_the_form_and_can_be_left() -> None:
     page = ask(lively(), "?q=%22chat%22&state=stuck&project=prod").text
     assert 'value="&#34;chat&#34;"' in page
     assert '<option value="stuck" selected>' in page
-    assert "<option selected>prod</option>" in page
+    assert '<option value="prod" selected>prod</option>' in page
     assert "No service matches." in page
     assert '<a class="reset" href="./">Show all</a>' in page
 
@@ -230,6 +231,13 @@ def test_a_service_draws_its_phases_and_its_abnormal_events() -> None:
     assert page.text.count('<path class="abnormal" d="M-6 0H6L0 11z"/>') == 6
     assert f"<title>2026-07-01T09:18:30Z {PULL_FAILED}</title>" in page.text
     assert "image pull 6 min 1 s, not finished" in words(page)
+
+
+def test_beside_each_drawn_deployment_is_what_went_wrong_and_what_to_do() -> None:
+    drawn = ask(lively(), SERVICE).text.partition('<ol class="lanes">')[2].partition("</ol>")[0]
+    seen = " ".join(re.sub(r"<title>.*?</title>|<[^>]*>", " ", drawn).split())
+    assert f"image pull {PULL_FAILED} \u00d7 3 first 5 min 30 s after the start Check that the image" in seen
+    assert "health check Model health check failed" in seen
 
 
 def test_each_node_of_an_edge_service_has_its_result() -> None:
@@ -297,6 +305,26 @@ def test_an_unknown_service_is_a_404_that_says_what_to_do(path: str) -> None:
     assert '<a href="../">All services</a>' in answer.text
     api = ask(fleet, f"api/v1/{path}")
     assert (api.status_code, api.json()) == (404, {"error": "There is no service of this id."})
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("?page=many", 'page is "many"; it must be a whole number of at least 1.'),
+        ("?state=%3Cb%3E", 'state is "<b>"; it must be one of failing, '),
+        (SERVICE + "?project=a&project=b", 'project is "a" and "b"; it can be given once.'),
+    ],
+)
+def test_a_query_that_cannot_be_meant_is_a_400_that_says_why(path: str, sentence: str) -> None:
+    page = ask(lively(), path)
+    assert page.status_code == 400
+    assert sentence in html.unescape(words(page))
+    with serving(lively()) as url:
+        (back,) = re.findall(r'<a href="(.*?)">All services', page.text)
+        assert requests.get(urljoin(url + path, back), timeout=WAIT).status_code == 200
+    api = ask(lively(), "api/v1/services" + path.removeprefix("services"))
+    assert (api.status_code, list(api.json())) == (400, ["error"])
+    assert sentence in api.json()["error"]
 
 
 # -- what holds for all of them
@@ -384,7 +412,8 @@ def hostile() -> Fleet:
     "path",
     [
         "",
-        f"?q={quote(HOSTILE, errors='replace')}&state=%3Cscript%3E&project=%3Cscript%3E",
+        f"?q={quote(HOSTILE, errors='replace')}&project=%3Cscript%3E",
+        "?state=%3Cscript%3E",
         f"services/{quote(HOSTILE, safe='', errors='replace')}",
         "services/%3Cscript%3Ealert(1)",
     ],

@@ -7,10 +7,10 @@ import pytest
 
 from exporter.core.account import Account, Trouble, opened
 from exporter.core.deployments import DEPLOYMENTS_SHOWN, PhaseSpan, last_deployments
-from exporter.core.history import History, PastEvent, PastUpdate
+from exporter.core.history import History, PastEvent, PastUpdate, extended
 from exporter.core.progress_rules import PHASES
 from exporter.core.records import ABNORMAL, FAIL, NORMAL, RUNNING, SUCCESS, Update
-from exporter.core.service_page import ServicePage, service_page
+from exporter.core.service_page import ServicePage, TroubleLine, service_page
 from exporter.core.timeline import race, strip
 from exporter.core.views import ServiceView
 from tests.page_fleets import DAY, HOUR, MINUTE, NOW, PULL_FAILED, SECOND, Deployment, Fleet, row
@@ -110,6 +110,21 @@ def test_a_deployment_without_an_update_has_no_result_and_ends_with_its_last_eve
     assert deployment.troubles == ()
     # What follows the environment is the scheduling, of which nothing more was heard.
     assert deployment.phases[1] == PhaseSpan("scheduling", deployment.end, deployment.end, finished=False)
+
+
+def test_what_went_wrong_in_a_deployment_is_told_once_with_its_remedy() -> None:
+    account, history = lived(
+        Deployment(BEGUN - HOUR, 100 * SECOND), Deployment(BEGUN, 100 * SECOND, PULL_FAILED, 0.5)
+    )
+    odd = PastEvent(BEGUN + 60 * SECOND, ABNORMAL, "something", times=2)
+    history = extended(history, (odd,), ())
+    assert page_of(account, history).troubles == (
+        (
+            TroubleLine(50.0, PULL_FAILED, 3, "image_pull", "Do this."),
+            TroubleLine(60.0, "something", 2, "", ""),
+        ),
+        (),
+    )
 
 
 def test_what_happens_after_a_deployment_is_no_part_of_it() -> None:

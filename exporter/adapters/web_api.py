@@ -12,6 +12,7 @@ from exporter.core.overview import PAGE_ROWS, Project
 from exporter.core.records import Model, Update
 from exporter.core.service_page import EventLine, ServicePage, UpdateLine
 from exporter.core.standing import Standing
+from exporter.core.wanted import BadQueryError
 
 Json = dict[str, Any]
 
@@ -24,7 +25,10 @@ class Api:
 
     def services(self, environ: Environ) -> Response:
         """The fleet, worst first, a page at a time."""
-        page, now = self._known.overview(environ.get("QUERY_STRING", ""))
+        try:
+            page, now = self._known.overview(environ.get("QUERY_STRING", ""))
+        except BadQueryError as error:
+            return _error(HTTPStatus.BAD_REQUEST, str(error))
         return _answer(
             {
                 "time": iso(now),
@@ -41,12 +45,14 @@ class Api:
 
     def service(self, environ: Environ, service_id: str) -> Response:
         """One service with its history."""
-        page, now = self._known.service(service_id, environ.get("QUERY_STRING", ""))
+        try:
+            page, now = self._known.service(service_id, environ.get("QUERY_STRING", ""))
+        except BadQueryError as error:
+            return _error(HTTPStatus.BAD_REQUEST, str(error))
         if page is None:
-            return _answer({"error": "There is no service of this id."}, HTTPStatus.NOT_FOUND)
+            return _error(HTTPStatus.NOT_FOUND, "There is no service of this id.")
         if not page.history_read:
-            error = {"error": "The store is busy; ask again in some seconds."}
-            return _answer(error, HTTPStatus.SERVICE_UNAVAILABLE)
+            return _error(HTTPStatus.SERVICE_UNAVAILABLE, "The store is busy; ask again in some seconds.")
         return _answer(
             {
                 "time": iso(now),
@@ -61,6 +67,10 @@ class Api:
 def _answer(found: Json, status: HTTPStatus = HTTPStatus.OK) -> Response:
     body = json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
     return Response(status, "application/json", [body, b"\n"], {"Cache-Control": "no-store"})
+
+
+def _error(status: HTTPStatus, sentence: str) -> Response:
+    return _answer({"error": sentence}, status)
 
 
 def _time(instant: int | None) -> str | None:

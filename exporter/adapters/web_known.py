@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
-from urllib.parse import parse_qs
 
 from exporter.core.history import History
-from exporter.core.overview import Overview, ProjectStatus, Services, found, overview, wanted
+from exporter.core.overview import Overview, ProjectStatus, Services, found, overview
 from exporter.core.service_page import Remedy, ServicePage, service_page
+from exporter.core.wanted import wanted, wanted_project
 
 
 class Known(NamedTuple):
@@ -24,14 +24,13 @@ class Known(NamedTuple):
     remedy: Remedy
 
     def overview(self, query: str) -> tuple[Overview, int]:
-        """The page of the fleet that a query string asks for, and its time (ms)."""
+        """The page of the fleet that a query string asks for, and its time (ms). Raises `BadQueryError`."""
         now = self.clock()
         return overview(self.services(), self.projects(), wanted(query), now), now
 
     def service(self, service_id: str, query: str) -> tuple[ServicePage | None, int]:
-        """The page of a service, and its time (ms); None for one that is not known."""
-        project = parse_qs(query).get("project", [""])[-1]
-        view, others = found(self.services(), service_id, project)
+        """The page of a service, None if it is not known, and its time (ms). Raises `BadQueryError`."""
+        view, others = found(self.services(), service_id, wanted_project(query))
         if view is None:
             return None, self.clock()
         history, was_read = None, True

@@ -11,6 +11,7 @@ from exporter.adapters.web_response import Environ, Response
 from exporter.core.moments import age, iso, length
 from exporter.core.progress_rules import PHASES
 from exporter.core.standing import STATES
+from exporter.core.wanted import LONGEST_SEARCH, BadQueryError
 
 _HTML = "text/html; charset=utf-8"
 # A page is of one moment, and may hold what only a signed-in reader is to see.
@@ -43,6 +44,7 @@ class Pages:
             states=STATES,
             labels={state.name: state for state in STATES},
             phase_names=PHASES,
+            longest_search=LONGEST_SEARCH,
         )
         self._templates.filters.update(
             iso=iso,
@@ -57,28 +59,31 @@ class Pages:
 
     def overview(self, environ: Environ) -> Response:
         """The fleet, worst first."""
-        page, now = self._known.overview(environ.get("QUERY_STRING", ""))
+        try:
+            page, now = self._known.overview(environ.get("QUERY_STRING", ""))
+        except BadQueryError as error:
+            return self._refused("", error)
         return self._render("overview.html", root="", now=now, page=page)
 
     def service(self, environ: Environ, service_id: str) -> Response:
         """One service; 404 for one that is not known."""
-        page, now = self._known.service(service_id, environ.get("QUERY_STRING", ""))
+        try:
+            page, now = self._known.service(service_id, environ.get("QUERY_STRING", ""))
+        except BadQueryError as error:
+            return self._refused("../", error)
         if page is None:
-            projects = self._known.projects()
-            return self._render(
-                "missing.html",
-                HTTPStatus.NOT_FOUND,
-                root="../",
-                now=now,
-                service_id=service_id,
-                projects=projects,
-            )
+            about = {"service_id": service_id, "projects": self._known.projects()}
+            return self._render("missing.html", HTTPStatus.NOT_FOUND, root="../", now=now, **about)
         return self._render("service.html", root="../", now=now, page=page)
 
     def style(self, environ: Environ) -> Response:
         """The one style sheet."""
         del environ
         return Response(HTTPStatus.OK, "text/css; charset=utf-8", [self._style_sheet])
+
+    def _refused(self, root: str, error: BadQueryError) -> Response:
+        now = self._known.clock()
+        return self._render("refused.html", HTTPStatus.BAD_REQUEST, root=root, now=now, error=str(error))
 
     def _render(self, template: str, status: HTTPStatus = HTTPStatus.OK, **values: object) -> Response:
         text = self._templates.get_template(template).render(**values)

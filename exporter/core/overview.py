@@ -4,15 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
-from urllib.parse import parse_qsl, quote, urlencode
 
 from exporter.core.standing import STATES, Standing, State, since_of, standing_of, state_of
 from exporter.core.views import ServiceView
+from exporter.core.wanted import Wanted
 
 # What a person scrolls through; ten thousand rows would be megabytes.
 PAGE_ROWS = 100
-# The cloud's names have at most 64 characters, and nobody types more.
-_LONGEST_SEARCH = 256
 
 Services = Mapping[tuple[str, str], ServiceView]  # by project and service_id
 
@@ -39,21 +37,6 @@ class ProjectStatus(Protocol):
     @property
     def listed_at(self) -> int | None:
         """The last complete list."""
-
-
-class Wanted(NamedTuple):
-    """What a reader asks for; "" is everything."""
-
-    text: str = ""
-    state: str = ""
-    project: str = ""
-    page: int = 1
-
-    def query(self) -> str:
-        """As a query string that `wanted` understands; "" for everything."""
-        pairs = [("q", self.text), ("state", self.state), ("project", self.project)]
-        pages = [("page", str(self.page))] if self.page > 1 else []
-        return urlencode([pair for pair in pairs if pair[1]] + pages, quote_via=quote, errors="replace")
 
 
 class Project(NamedTuple):
@@ -92,18 +75,10 @@ class Overview(NamedTuple):
         """Services of all projects that somebody should look at."""
         return sum(project.urgent for project in self.projects)
 
-
-def wanted(query: str) -> Wanted:
-    """What a query string asks for; what is not understood is left out."""
-    given = dict(parse_qsl(query))
-    page = given.get("page", "")
-    number = int(page) if page.isascii() and page.isdigit() and len(page) < 10 else 1
-    return Wanted(
-        text=given.get("q", "").strip()[:_LONGEST_SEARCH],
-        state=given.get("state", ""),
-        project=given.get("project", ""),
-        page=max(number, 1),
-    )
+    @property
+    def project_names(self) -> Sequence[str]:
+        """Those to choose from; one that was asked for and is gone stays chosen."""
+        return sorted({project.name for project in self.projects} | {self.wanted.project} - {""})
 
 
 def overview(services: Services, projects: Iterable[ProjectStatus], asked: Wanted, now: int) -> Overview:

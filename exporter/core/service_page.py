@@ -45,8 +45,18 @@ class EventLine(NamedTuple):
         return bool(self.event.reason) or self.event.event_type == ABNORMAL
 
 
+class TroubleLine(NamedTuple):
+    """What went wrong in a deployment, told once for all `times`; `after`: seconds from its begin."""
+
+    after: float
+    text: str
+    times: int
+    reason: str
+    remedy: str
+
+
 class ServicePage(NamedTuple):
-    """The page of one service. Newest first; times are ms.
+    """The page of one service. Newest first; times are ms. `troubles` has those of each deployment.
 
     `others` are the projects that have a service of the same id. `history_read` is False where the store
     could not say what is kept: updates and events are then missing, not absent.
@@ -64,6 +74,7 @@ class ServicePage(NamedTuple):
     updates: tuple[UpdateLine, ...]
     events: tuple[EventLine, ...]
     deployments: tuple[Deployment, ...]
+    troubles: tuple[tuple[TroubleLine, ...], ...]
     race: Race
     strip: Strip | None
 
@@ -93,6 +104,7 @@ def service_page(
         updates=_updates(kept, account),
         events=tuple(_event_line(event, remedy) for event in reversed(kept.events)),
         deployments=deployments,
+        troubles=tuple(_troubles(each, remedy) for each in deployments),
         race=race(deployments),
         strip=strip(kept, account.open, now),
     )
@@ -122,6 +134,19 @@ def _update_line(past: PastUpdate) -> UpdateLine:
 
 def _event_line(event: PastEvent, remedy: Remedy) -> EventLine:
     return EventLine(event, _remedy(remedy, event.text, event.reason) if event.reason else "")
+
+
+def _troubles(deployment: Deployment, remedy: Remedy) -> tuple[TroubleLine, ...]:
+    lines: dict[str, TroubleLine] = {}
+    for event in deployment.troubles:
+        told = lines.get(event.text)
+        if told is not None:
+            lines[event.text] = told._replace(times=told.times + event.times)
+        else:
+            after = (event.occur_time - deployment.begin) / 1000
+            found = _event_line(event, remedy).remedy
+            lines[event.text] = TroubleLine(after, event.text, event.times, event.reason, found)
+    return tuple(lines.values())
 
 
 def _remedy(remedy: Remedy, text: str, reason: str) -> str:
