@@ -23,7 +23,7 @@ demo: $(SETUP) ## Start a made-up cloud with an exporter on it, and say where; C
 	@exec .venv/bin/modelarts-exporter demo
 
 .PHONY: test
-test: lint type unit live image-test ## Run every check there is; under ten minutes on two cores
+test: lint type unit live browser image-test ## Run every check there is; under ten minutes on two cores
 
 .PHONY: lint
 lint: $(SETUP) ## Check style and format (ruff)
@@ -36,13 +36,18 @@ type: $(SETUP) ## Check types (mypy, strict)
 
 .PHONY: unit
 unit: $(SETUP) ## Run the tests that need Python alone; every branch of exporter/core must be run
-	$(PYTHON) -m pytest -q -n 2 -m 'not live' --cov=exporter/core --cov-branch --cov-fail-under=100
+	$(PYTHON) -m pytest -q -n 2 -m 'not live and not browser' --cov=exporter/core --cov-branch --cov-fail-under=100
 
 # Four at a time, because they mostly wait: one after the other they take six minutes, so two.
 .PHONY: live
 live: $(SETUP) ## Run the tests against a real Prometheus
 	@.ci/with "the tests against a real Prometheus" $(PEERS) -- true
 	$(PYTHON) -m pytest -q -n 4 --dist worksteal -m live
+
+.PHONY: browser
+browser: $(SETUP) ## Run the tests of the pages in a real browser
+	@.ci/with "the tests in a browser" chromium:chromium -- true
+	$(PYTHON) -m pytest -q -n 2 -m browser
 
 .PHONY: image-test
 image-test: $(SETUP) ## Build the container image and try it out (root on Debian)
@@ -61,6 +66,10 @@ docs: $(SETUP) ## Write the generated pages of docs/ anew
 		&& mv docs/.new docs/causes.md
 	@$(PYTHON) -m dashboards.source.build
 	@$(PYTHON) alerts/render.py --output alerts/modelarts.rules.yml
+
+.PHONY: screenshots
+screenshots: $(SETUP) ## Take the pictures of docs/images/ anew
+	@.ci/with "the pictures" chromium:chromium -- $(PYTHON) tests/browser/screenshots.py docs/images
 
 .PHONY: fmt
 fmt: $(SETUP) ## Format the code, and mend what can be mended

@@ -1,0 +1,88 @@
+"""Takes the pictures of the pages: `screenshots.py FOLDER`, or `FOLDER all` for those that people check."""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.browser.chromium import chromium, served
+from tests.page_fleets import Fleet, beginning, broken, crowd, empty, lively, row
+
+DESKTOP = (1280, 800)
+PHONE = (360, 740)
+RECOMMENDER = f"services/{row('', 1).service_id}"
+
+
+class Picture(NamedTuple):
+    """A page as it looks on a screen; `whole` goes on below the screen's edge."""
+
+    name: str
+    fleet: str
+    path: str = ""
+    scheme: str = "light"
+    screen: tuple[int, int] = DESKTOP
+    whole: bool = False
+
+
+# Those of the README.
+SHOWN = (
+    Picture("overview", "lively"),
+    Picture("overview-dark", "lively", scheme="dark"),
+    Picture("service", "lively", RECOMMENDER, screen=(1280, 1000)),
+    Picture("service-dark", "lively", RECOMMENDER, "dark", (1280, 1000)),
+    Picture("phone", "lively", screen=PHONE),
+)
+# What else there is to look at after a change.
+CHECKED = (
+    Picture("overview-whole", "lively", whole=True),
+    Picture("phone-whole", "lively", screen=PHONE, whole=True),
+    Picture("phone-dark", "lively", "", "dark", PHONE),
+    Picture("service-whole", "lively", RECOMMENDER, whole=True),
+    Picture("service-whole-dark", "lively", RECOMMENDER, "dark", whole=True),
+    Picture("service-phone", "lively", RECOMMENDER, screen=PHONE, whole=True),
+    Picture("stuck", "lively", f"services/{row('', 3).service_id}", whole=True),
+    Picture("unreadable", "lively", f"services/{row('', 4).service_id}", whole=True),
+    Picture("stopped", "lively", f"services/{row('', 12).service_id}"),
+    Picture("edge", "lively", f"services/{row('', 20).service_id}", whole=True),
+    Picture("unread", "lively", f"services/{row('', 22).service_id}"),
+    Picture("missing", "broken", "services/nothing"),
+    Picture("broken", "broken"),
+    Picture("broken-dark", "broken", scheme="dark"),
+    Picture("empty", "empty"),
+    Picture("beginning", "beginning"),
+    Picture("starting", "starting"),
+    Picture("crowd", "crowd"),
+    Picture("crowd-last", "crowd", "?page=101&state=ok", whole=True),
+    Picture("nothing-found", "lively", "?q=nowhere&project=edge"),
+)
+FLEETS = {
+    "lively": lively,
+    "broken": broken,
+    "empty": empty,
+    "beginning": beginning,
+    "starting": Fleet,
+    "crowd": crowd,
+}
+
+
+def take(folder: Path, pictures: tuple[Picture, ...]) -> None:
+    """Write each as `folder/NAME.png`."""
+    with chromium() as browser:
+        for name in dict.fromkeys(picture.fleet for picture in pictures):
+            with served(FLEETS[name]()) as url:
+                for picture in (each for each in pictures if each.fleet == name):
+                    width, height = picture.screen
+                    page = browser.new_page(
+                        viewport={"width": width, "height": height},
+                        color_scheme="dark" if picture.scheme == "dark" else "light",
+                    )
+                    page.goto(url + picture.path)
+                    page.screenshot(path=folder / f"{picture.name}.png", full_page=picture.whole)
+                    page.close()
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    target.mkdir(parents=True, exist_ok=True)
+    take(target, SHOWN + CHECKED if sys.argv[2:] == ["all"] else SHOWN)

@@ -1,0 +1,186 @@
+"""The pages in Debian's Chromium: used as a person uses them, at every width and in both schemes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+
+from tests.browser.chromium import served
+from tests.page_fleets import Fleet, beginning, broken, crowd, empty, lively, row
+
+pytestmark = pytest.mark.browser
+
+DESKTOP, PHONE = (1280, 800), (360, 740)
+RECOMMENDER = f"services/{row('', 1).service_id}"
+CAMERAS = f"services/{row('', 20).service_id}"
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Visit]:
+    """Opens a path of a fleet; whatever the browser complains of fails the test."""
+    complaints: list[str] = []
+    with ExitStack() as stack:
+
+        def opened(
+            fleet: Fleet,
+            path: str = "",
+            screen: tuple[int, int] = DESKTOP,
+            scheme: Any = "light",
+            **other: Any,
+        ) -> Page:
+            url = stack.enter_context(served(fleet))
+            width, height = screen
+            context = browser.new_context(
+                viewport={"width": width, "height": height}, color_scheme=scheme, base_url=url, **other
+            )
+            stack.callback(context.close)
+            page = context.new_page()
+            page.on("console", lambda message: complaints.extend(complaint(message, page)))
+            page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+            page.goto(path)
+            return page
+
+        yield opened
+    assert complaints == []
+
+
+def complaint(message: ConsoleMessage, page: Page) -> Sequence[str]:
+    """What the console says, unless it is that the page itself is a 404."""
+    about_itself = message.location["url"] == page.url and "404" in message.text
+    return [] if about_itself else [message.text]
+
+
+def service_names(page: Page) -> list[str]:
+    return page.locator("tbody th a").all_inner_texts()
+
+
+def test_a_search_finds_a_service_and_leads_to_its_page_and_back(visit: Visit) -> None:
+    page = visit(lively())
+    page.get_by_label("Name or id").fill("recom")
+    page.get_by_role("button", name="Show").click()
+    assert service_names(page) == ["recommender"]
+    page.get_by_role("link", name="recommender").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("recommender")
+    expect(page.get_by_role("heading", name="Why it is failing: image pull")).to_be_visible()
+    page.get_by_role("link", name="All services").click()
+    assert len(service_names(page)) == 15
+
+
+def test_enter_is_enough_and_the_filter_can_be_left(visit: Visit) -> None:
+    page = visit(lively())
+    page.get_by_label("Name or id").fill("nowhere")
+    page.get_by_label("Name or id").press("Enter")
+    expect(page.get_by_text("No service matches.")).to_be_visible()
+    page.get_by_role("link", name="Show all", exact=True).click()
+    assert len(service_names(page)) == 15
+
+
+def test_state_and_project_can_be_chosen(visit: Visit) -> None:
+    page = visit(lively())
+    page.get_by_label("State", exact=True).select_option("Failing")
+    page.get_by_label("Project", exact=True).select_option("edge")
+    page.get_by_role("button", name="Show").click()
+    assert service_names(page) == ["cameras"]
+    expect(page.get_by_label("State", exact=True)).to_have_value("failing")
+    page.get_by_role("link", name="OK 1").click()
+    assert service_names(page) == ["meters"]
+    expect(page.get_by_role("link", name="OK 1")).to_have_attribute("aria-current", "true")
+
+
+def test_ten_thousand_services_are_turned_page_by_page(visit: Visit) -> None:
+    page = visit(crowd())
+    assert service_names(page)[26:30] == ["cameras", "image-classifier", "chat-assistant", "translator"]
+    page.get_by_role("link", name="Next").click()
+    expect(page.get_by_text("101 to 200 of 10,000")).to_be_visible()
+    page.get_by_role("link", name="Previous").click()
+    expect(page.get_by_text("1 to 100 of 10,000")).to_be_visible()
+
+
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(visit: Visit) -> None:
+    page = visit(lively())
+    reached = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        focused = page.locator(":focus")
+        reached.append(focused.get_attribute("name") or focused.inner_text())
+        assert focused.evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
+    assert {"Services", "Metrics", "prod", "q", "state", "project", "Show", "recommender"} <= set(reached)
+
+
+def test_the_result_of_each_node_can_be_unfolded(visit: Visit) -> None:
+    page = visit(lively(), CAMERAS)
+    expect(page.get_by_text("deploy on gate-south")).to_have_count(2)
+    older = page.locator("details").nth(1)
+    expect(older.get_by_text("deploy on gate-north")).not_to_be_visible()
+    older.get_by_text("Each node").click()
+    expect(older.get_by_text("deploy on gate-north")).to_be_visible()
+
+
+def test_without_javascript_everything_is_the_same(visit: Visit) -> None:
+    page = visit(lively(), java_script_enabled=False)
+    page.get_by_label("Name or id").fill("cam")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_role("link", name="cameras").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("cameras")
+    expect(page.get_by_role("img", name="Deployment of 2026-07-01T08:00:00Z")).to_be_visible()
+
+
+def test_the_reader_s_scheme_is_used(visit: Visit) -> None:
+    colours = {}
+    for scheme in ("light", "dark"):
+        body = visit(lively(), scheme=scheme).locator("body")
+        background = body.evaluate("body => getComputedStyle(body).backgroundColor")
+        colours[scheme] = sum(int(part) for part in background.strip("rgb()").split(","))
+    assert colours["light"] > 3 * 200
+    assert colours["dark"] < 3 * 50
+
+
+@pytest.mark.parametrize("path", ["", RECOMMENDER, CAMERAS, "services/nothing"])
+def test_nothing_is_wider_than_a_phone(visit: Visit, path: str) -> None:
+    page = visit(broken(), path, PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    page.evaluate("scrollTo(1000, 0)")
+    assert page.evaluate("scrollX") == 0
+
+
+def test_on_a_phone_the_worst_service_is_on_the_first_screen(visit: Visit) -> None:
+    box = visit(lively(), "", PHONE).get_by_role("link", name="recommender").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < PHONE[1]
+
+
+def test_names_that_are_long_and_texts_that_are_hostile_stay_in_their_place(visit: Visit) -> None:
+    fleet = Fleet()
+    text = "<b>x</b>" * 60
+    fleet.service("p" * 64, row(text, 1))
+    fleet.project("p" * 64, up=False, error=text)
+    for path in ("", RECOMMENDER):
+        page = visit(fleet, path, PHONE)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+        assert page.locator("b b, h1 b, h3 b, th b").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("fleet", "path"),
+    [
+        *((fleet, "") for fleet in (lively, broken, empty, beginning, Fleet)),
+        (partial(crowd, 150), "?page=2"),
+        *((lively, f"services/{row('', number).service_id}") for number in (1, 3, 4, 5, 12, 20, 22)),
+        *((lively, path) for path in ("services/nothing", "?q=nothing")),
+    ],
+)
+def test_axe_finds_no_fault_on_any_page(visit: Visit, fleet: Callable[[], Fleet], path: str) -> None:
+    page = visit(fleet(), path)
+    # Contrast is a matter of the scheme, and what is laid out of the screen: two of the four tell all.
+    looks: list[tuple[tuple[int, int], Any]] = [(DESKTOP, "light"), (PHONE, "dark")]
+    for screen, scheme in looks:
+        page.set_viewport_size({"width": screen[0], "height": screen[1]})
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page).response["violations"]
+        assert [(each["id"], each["impact"], each["nodes"][0]["html"]) for each in found] == []
