@@ -17,13 +17,15 @@ import requests
 
 from exporter.adapters.web import App
 from exporter.adapters.web_server import WebServer
-from exporter.core.account import Trouble, opened
+from exporter.core.account import Alarm, Trouble, opened
 from exporter.core.history import History, PastEvent, PastUpdate
 from exporter.core.overview import PAGE_ROWS
 from exporter.core.progress_rules import PHASES
+from exporter.core.pushes import Alerting, push_of
 from exporter.core.records import ABNORMAL, FAIL, NORMAL, Event, Model, NodeResult, ServiceRow, Update
 from exporter.core.standing import STATES
 from tests.page_fleets import (
+    CLASSIFIER,
     DAY,
     HOUR,
     MINUTE,
@@ -436,11 +438,28 @@ def test_an_id_with_a_slash_and_other_letters_has_its_page() -> None:
     fleet = Fleet()
     for service_id in ("a/b c?d=e#f", "ü-漢"):
         fleet.put("p/q", opened(ServiceRow(service_id, service_id), NOW, history=False).account)
+    fleet.project("p/q")
     with serving(fleet) as url:
         page = requests.get(url, timeout=WAIT).text
         links = [link for link in Links(page).links if link.startswith("services/")]
         seen = [words(requests.get(url + link, timeout=WAIT)) for link in links]
     assert ["a/b c?d=e#f Not read yet" in seen[0], "ü-漢 Not read yet" in seen[1]] == [True, True]
+
+
+def test_the_link_of_a_pushed_alert_leads_to_the_page_of_its_service() -> None:
+    fleet = Fleet()
+    for project in ("a&b", "prod"):
+        fleet.service(project, row(f"shop of {project}", 1), [Deployment(NOW - HOUR, failure=PULL_FAILED)])
+        fleet.project(project)
+    with serving(fleet) as url:
+        alerting = Alerting({}, url.rstrip("/"), CLASSIFIER, resend=MINUTE, cause_wait=0)
+        for view in fleet.services.values():
+            alarmed = msgspec.structs.replace(view.account, alarm=Alarm(NOW))
+            push = push_of(view._replace(account=alarmed), alerting)
+            assert push is not None
+            assert f"shop of {view.project} Failing" in html.unescape(
+                words(requests.get(push.page, timeout=WAIT))
+            )
 
 
 # -- JSON

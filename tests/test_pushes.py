@@ -117,7 +117,7 @@ def test_annotations_carry_the_cause_and_what_to_do() -> None:
         "recent_events": "2023-11-14T22:13:19Z failed to pull image, retry later",
         "model": "mnist 0.0.2",
         "runbook_url": f"{RUNBOOKS}/ModelArtsDeploymentFailure.md",
-        "dashboard_url": "http://exporter.example/services/a",
+        "dashboard_url": "http://exporter.example/services/a?project=prod",
     }
 
 
@@ -168,10 +168,10 @@ def test_an_end_that_nobody_remembers_the_beginning_of_claims_no_failure() -> No
     assert "model" not in told(msgspec.structs.replace(over, settled=None))
 
 
-@pytest.mark.parametrize("service_id", ["a", "../../x?y=1#z", "é ü"])
+@pytest.mark.parametrize("service_id", ["a", "../../x?y=1#z", "é ü", "\ud800"])
 def test_the_link_is_absolute_and_nothing_in_an_id_leads_elsewhere(service_id: str) -> None:
     page = push(msgspec.structs.replace(alarmed(), row=ServiceRow(service_id, "shop"))).page
-    assert re.fullmatch(r"http://exporter\.example/services/[A-Za-z0-9._%~-]+", page)
+    assert re.fullmatch(r"http://exporter\.example/services/[A-Za-z0-9._%~-]+\?project=prod", page)
 
 
 def test_the_runbooks_are_where_the_rules_say_they_are() -> None:

@@ -99,7 +99,7 @@ def push_of(view: ServiceView, alerting: Alerting) -> Push | None:
     if account.read_at is None or account.read_at < alerting.since:
         # After hours of silence its lease has run out, and it may be over by now: that would be a false page.
         ready = max(ready, alerting.since + alerting.resend)
-    page = f"{alerting.external_url}/services/{quote(account.row.service_id, safe='')}"
+    page = _page(alerting.external_url, account.row.service_id, view.project)
     return Push(
         labels=tuple(sorted((name, value) for name, value in labels.items() if value)),
         annotations=_annotations(view, alerting.classifier, page),
@@ -108,6 +108,12 @@ def push_of(view: ServiceView, alerting: Alerting) -> Push | None:
         ready=ready,
         ended=alarm.ended,
     )
+
+
+def _page(external_url: str, service_id: str, project: str) -> str:
+    # Two projects may have a service of the same id.
+    path, name = (quote(part, safe="", errors="replace") for part in (service_id, project))
+    return f"{external_url}/services/{path}?project={name}"
 
 
 def _annotations(view: ServiceView, classifier: Classifier, page: str) -> Pairs:
