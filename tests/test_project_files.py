@@ -34,6 +34,12 @@ def test_every_page_that_the_readme_links_to_exists() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_the_readme_shows_every_picture_and_no_other() -> None:
+    pictures = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "images").iterdir()}
+    assert set(re.findall(r"[a-z/-]+\.png", README)) == pictures
+    assert sum((ROOT / path).stat().st_size for path in pictures) < 600_000  # everyone clones them
+
+
 def test_the_config_files_for_users_are_valid(tmp_path: Path) -> None:
     in_readme = re.findall(r"```yaml\n(projects:.*?)```", README, re.DOTALL)
     manifests = yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yml").read_text())

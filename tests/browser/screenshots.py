@@ -1,4 +1,4 @@
-"""Takes the pictures of the pages: `screenshots.py FOLDER`, or `FOLDER all` for those that people check."""
+"""Takes the README's pictures of the pages: `screenshots.py FOLDER`; `FOLDER all`: those to check as well."""
 
 import sys
 from pathlib import Path
@@ -25,16 +25,16 @@ class Picture(NamedTuple):
     whole: bool = False
 
 
-# Those of the README.
+# Those of the README; the screens end where a row ends.
 SHOWN = (
-    Picture("overview", "lively"),
-    Picture("overview-dark", "lively", scheme="dark"),
-    Picture("service", "lively", RECOMMENDER, screen=(1280, 1000)),
-    Picture("service-dark", "lively", RECOMMENDER, "dark", (1280, 1000)),
+    Picture("overview", "lively", screen=(1280, 757)),
+    Picture("overview-dark", "lively", scheme="dark", screen=(1280, 757)),
+    Picture("service", "lively", RECOMMENDER, screen=(1280, 905)),
     Picture("phone", "lively", screen=PHONE),
 )
 # What else there is to look at after a change.
 CHECKED = (
+    Picture("service-dark", "lively", RECOMMENDER, "dark", (1280, 1000)),
     Picture("overview-whole", "lively", whole=True),
     Picture("phone-whole", "lively", screen=PHONE, whole=True),
     Picture("phone-dark", "lively", "", "dark", PHONE),
