@@ -170,7 +170,7 @@ def test_names_that_are_long_and_texts_that_are_hostile_stay_in_their_place(visi
     ("fleet", "path"),
     [
         *((fleet, "") for fleet in (lively, broken, empty, beginning, Fleet)),
-        (partial(crowd, 150), "?page=2"),
+        (partial(crowd, 110), "?page=2"),
         *((lively, f"services/{row('', number).service_id}") for number in (1, 3, 4, 5, 12, 20, 22)),
         *((lively, path) for path in ("services/nothing", "?q=nothing")),
     ],
