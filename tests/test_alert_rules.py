@@ -27,6 +27,7 @@ PROMISED = {
     "ModelArtsUpdateStuckLong": "critical",
     "ModelArtsUpdateSlow": "info",
     "ModelArtsFleetUpdateFailures": "critical",
+    "ModelArtsFleetInhibitor": "none",
     "ModelArtsServiceDegraded": "warning",
     "ModelArtsServiceFailed": "critical",
     "ModelArtsEdgeNodeOperationFailed": "warning",

@@ -48,7 +48,7 @@ def test_amtool_takes_it_with_its_template() -> None:
         ("alertname=ModelArtsAbnormalEvents severity=warning", "tickets"),
         ("alertname=ModelArtsUpdateSlow severity=info", "chat"),
         ("alertname=ModelArtsWatchdog severity=none", "dead-mans-switch"),
-        ("alertname=SomethingElse severity=none", "nobody"),
+        ("alertname=ModelArtsFleetInhibitor severity=none", "nobody"),
         ("alertname=SomethingElse", "chat"),
     ],
 )
@@ -103,8 +103,9 @@ def test_the_more_telling_alert_hides_the_other_of_the_same_service_alone(target
     assert not hidden(alert(by, **SERVICE), alert(target, **SERVICE))
 
 
-def test_a_failing_fleet_hides_its_single_services_and_those_of_no_other_project() -> None:
-    fleet = alert("ModelArtsFleetUpdateFailures", project="prod")
+@pytest.mark.parametrize("by", ["ModelArtsFleetUpdateFailures", "ModelArtsFleetInhibitor"])
+def test_a_failing_fleet_hides_its_single_services_and_those_of_no_other_project(by: str) -> None:
+    fleet = alert(by, project="prod")
     for name in (
         PUSHED,
         "ModelArtsUpdateFailed",

@@ -9,7 +9,7 @@ SERVICE = f'{PROJECT},service_id=~"$service"'
 JOB = 'job="modelarts-exporter"'  # as the shipped rules and the example of a scrape configuration call it
 
 # An alert of a project has no service, and one of the exporter no project: they concern everybody.
-OURS = 'alertname=~"ModelArts.+",alertname!="ModelArtsWatchdog",project=~"$project|",service_id=~"$service|"'
+OURS = 'alertname=~"ModelArts.+",severity!="none",project=~"$project|",service_id=~"$service|"'
 FIRING = f'ALERTS{{alertstate="firing",{OURS}}}'
 WATCHDOG = 'ALERTS{alertstate="firing",alertname="ModelArtsWatchdog"}'
 
