@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from exporter.adapters.store import Change, PastChange, ProjectChange, ServiceChange, Store
+from exporter.adapters.store.database import Change, PastChange, ProjectChange, ServiceChange, Store
 from exporter.core.account import ROW_COUNTERS, Account, Outcome, without_call_totals
 from exporter.core.counters import resumed
 from exporter.core.fleet import Fleet

@@ -11,7 +11,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from exporter import demo, once, program
-from exporter.adapters.store_faults import StoreError
+from exporter.adapters.store.faults import StoreError
 from exporter.config import ConfigError, load
 from exporter.core.causes import Classifier, Rule
 from exporter.emulator import ScenarioError, live, scenario_names

@@ -6,8 +6,8 @@ import time
 
 from structlog.typing import FilteringBoundLogger
 
-from exporter.adapters.gate import monotonic_ms
-from exporter.adapters.store import Store
+from exporter.adapters.cloud.gate import monotonic_ms
+from exporter.adapters.store.database import Store
 from exporter.adapters.telemetry import Telemetry
 from exporter.config import load
 from exporter.core.causes import Classifier

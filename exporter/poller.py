@@ -8,8 +8,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from exporter.adapters.exposition import Page
-from exporter.adapters.store import Store
-from exporter.adapters.store_faults import StoreError
+from exporter.adapters.store.database import Store
+from exporter.adapters.store.faults import StoreError
 from exporter.adapters.telemetry import Telemetry
 from exporter.books import Books
 from exporter.core.account import Outcome

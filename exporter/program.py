@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
+from exporter.adapters.cloud.gate import monotonic_ms
 from exporter.adapters.exposition import Exposition
-from exporter.adapters.gate import monotonic_ms
-from exporter.adapters.store import Store
+from exporter.adapters.store.database import Store
 from exporter.adapters.telemetry import Telemetry
-from exporter.adapters.web import App
-from exporter.adapters.web_server import WebServer
+from exporter.adapters.web.app import App
+from exporter.adapters.web.server import WebServer
 from exporter.config import Config, ConfigError, load
 from exporter.core.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.pushes import ALERTNAME

@@ -2,7 +2,7 @@
 
 from structlog.typing import FilteringBoundLogger
 
-from exporter.adapters.store_faults import StoreError
+from exporter.adapters.store.faults import StoreError
 from exporter.adapters.telemetry import Telemetry
 from exporter.core.account import Account, Outcome
 from exporter.core.moments import iso

@@ -6,12 +6,12 @@ from functools import partial
 from hashlib import sha256
 
 from exporter.adapters.alertmanager import Alertmanager
-from exporter.adapters.conversation import Credential
-from exporter.adapters.credentials import AccessKeyCredential, TokenFileCredential
-from exporter.adapters.gate import Gate
-from exporter.adapters.guard import Guard
-from exporter.adapters.iam import PasswordCredential
-from exporter.adapters.modelarts import ModelArts
+from exporter.adapters.cloud.conversation import Credential
+from exporter.adapters.cloud.credentials import AccessKeyCredential, TokenFileCredential
+from exporter.adapters.cloud.gate import Gate
+from exporter.adapters.cloud.guard import Guard
+from exporter.adapters.cloud.iam import PasswordCredential
+from exporter.adapters.cloud.modelarts import ModelArts
 from exporter.adapters.telemetry import Telemetry
 from exporter.adapters.transport import Transport
 from exporter.config import Alertmanager as PushConfig

@@ -26,8 +26,8 @@ from prometheus_client.core import Metric
 
 from exporter.adapters.exposition import Exposition
 from exporter.adapters.telemetry import Telemetry
-from exporter.adapters.web import App, Page
-from exporter.adapters.web_server import WebServer
+from exporter.adapters.web.app import App, Page
+from exporter.adapters.web.server import WebServer
 from exporter.core.metric import Family, Sample
 
 CHANGES_PER_SECOND = 50

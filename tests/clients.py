@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from exporter.adapters.conversation import Credential
-from exporter.adapters.credentials import AccessKeyCredential, TokenFileCredential
-from exporter.adapters.guard import Guard
-from exporter.adapters.iam import PasswordCredential
-from exporter.adapters.modelarts import ModelArts
+from exporter.adapters.cloud.conversation import Credential
+from exporter.adapters.cloud.credentials import AccessKeyCredential, TokenFileCredential
+from exporter.adapters.cloud.guard import Guard
+from exporter.adapters.cloud.iam import PasswordCredential
+from exporter.adapters.cloud.modelarts import ModelArts
 from exporter.adapters.transport import Transport
 from exporter.core.source import Stopping
 from exporter.emulator import (

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from exporter.adapters.store import Store, StoreError
+from exporter.adapters.store.database import Store, StoreError
 from exporter.core.records import Event, EventWindow, ServiceList, ServiceRow, Update, UpdateWindow
 from exporter.core.source import Gone, RemoteError
 

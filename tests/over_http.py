@@ -7,9 +7,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog import wrap_logger
 from structlog.testing import CapturingLogger
 
-from exporter.adapters.conversation import Credential
+from exporter.adapters.cloud.conversation import Credential
 from exporter.adapters.exposition import Exposition
-from exporter.adapters.store import Store
+from exporter.adapters.store.database import Store
 from exporter.adapters.telemetry import Telemetry
 from exporter.core.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.schedule import Pace

@@ -8,7 +8,7 @@ from structlog import wrap_logger
 from structlog.testing import CapturingLogger
 
 from exporter.adapters.exposition import Exposition
-from exporter.adapters.store import Store
+from exporter.adapters.store.database import Store
 from exporter.adapters.telemetry import Telemetry
 from exporter.core.causes import Classifier
 from exporter.core.families import PROJECT_FAMILIES, Options, service_families

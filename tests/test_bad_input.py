@@ -368,7 +368,7 @@ def test_a_bug_in_the_client_ends_the_loop_instead_of_a_reader(found: World) -> 
         raise ZeroDivisionError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("exporter.adapters.bodies.document", bug)
+        patch.setattr("exporter.adapters.cloud.bodies.document", bug)
         fetchers = Threads("fetch", 1)
         found.adopt(fetchers)
         with pytest.raises(ZeroDivisionError):

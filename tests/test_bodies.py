@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.adapters import bodies
+from exporter.adapters.cloud import bodies
 from exporter.core.records import Event, Model, NodeResult, ServiceRow
 from exporter.core.source import NotUnderstood
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.adapters.gate import Gate
+from exporter.adapters.cloud.gate import Gate
 from exporter.core.budget import Budget
 from exporter.core.source import Stopping
 

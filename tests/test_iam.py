@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from exporter.adapters.iam import PasswordCredential
+from exporter.adapters.cloud.iam import PasswordCredential
 from exporter.core.source import Forbidden, NotUnderstood, Refused, RemoteError, Throttled, Unreachable
 from exporter.emulator import DEFAULT_PASSWORD, DEFAULT_SECRET_KEY, Cloud, Server, faults
 

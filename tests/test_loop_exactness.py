@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from exporter.adapters.store import Store
+from exporter.adapters.store.database import Store
 from exporter.core.source import (
     Forbidden,
     Gone,

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pytest
 
 from exporter.adapters import transport
-from exporter.adapters.answers import QUOTED_CHARACTERS, Rejected, error_of
+from exporter.adapters.cloud.answers import QUOTED_CHARACTERS, Rejected, error_of
 from exporter.adapters.transport import Transport
 from exporter.core.records import Event
 from exporter.core.source import (

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 import requests
 
-from exporter.adapters.web import App
-from exporter.adapters.web_server import WebServer
+from exporter.adapters.web.app import App
+from exporter.adapters.web.server import WebServer
 from exporter.core.account import Alarm, Trouble, opened
 from exporter.core.history import History, PastEvent, PastUpdate
 from exporter.core.overview import PAGE_ROWS

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.adapters.answers import Rejected
-from exporter.adapters.bodies import Page
-from exporter.adapters.paging import Habits, Query, read_events, read_list
+from exporter.adapters.cloud.answers import Rejected
+from exporter.adapters.cloud.bodies import Page
+from exporter.adapters.cloud.paging import Habits, Query, read_events, read_list
 from exporter.core.records import Event, ServiceRow
 from exporter.core.source import Torn
 

@@ -9,7 +9,7 @@ from threading import Thread
 import msgspec
 import pytest
 
-from exporter.adapters.store import Store
+from exporter.adapters.store.database import Store
 from exporter.core.counters import LONGEST_HOLD_MS
 from exporter.core.moments import iso
 from exporter.core.records import ServiceRow

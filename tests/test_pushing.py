@@ -11,7 +11,7 @@ from structlog.testing import CapturingLogger
 
 from exporter.adapters.alertmanager import Alertmanager
 from exporter.adapters.exposition import Exposition
-from exporter.adapters.store import Store
+from exporter.adapters.store.database import Store
 from exporter.adapters.telemetry import Telemetry
 from exporter.adapters.transport import Transport
 from exporter.config import Config, load

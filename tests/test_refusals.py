@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.adapters.guard import Guard
+from exporter.adapters.cloud.guard import Guard
 from exporter.core.refusals import Refusals
 from exporter.core.source import Refused
 

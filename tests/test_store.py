@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.adapters import store_schema
-from exporter.adapters.store import ProjectChange, ServiceChange, Store, StoreError
+from exporter.adapters.store import schema
+from exporter.adapters.store.database import ProjectChange, ServiceChange, Store, StoreError
 
 PROD = ("prod", "0" * 32)
 TEST = ("test", "1" * 32)
@@ -55,7 +55,7 @@ def refusal(directory: Path) -> str:
 
 
 def python(code: str, directory: Path) -> subprocess.Popen[str]:
-    head = "import sys\nfrom exporter.adapters.store import *\nP = ('prod', '0' * 32)\n"
+    head = "import sys\nfrom exporter.adapters.store.database import *\nP = ('prod', '0' * 32)\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + code, str(directory)], stdout=subprocess.PIPE, text=True
     )
@@ -405,9 +405,9 @@ def test_an_old_file_is_led_forward_with_what_it_holds(
 ) -> None:
     fill(directory)
     before = contents(directory)
-    known = len(store_schema.MIGRATIONS)
+    known = len(schema.MIGRATIONS)
     steps = (("ALTER TABLE project ADD COLUMN x",), ("CREATE TABLE y (z)", "INSERT INTO y VALUES (7)"))
-    monkeypatch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, *steps))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *steps))
     assert contents(directory) == before
     assert contents(directory) == before  # each step is taken once
     with closing(sqlite3.connect(directory / DB)) as file:
@@ -422,14 +422,14 @@ def test_a_step_that_fails_leaves_the_file_as_the_step_before_left_it(
 ) -> None:
     fill(directory)
     before = contents(directory)
-    known = len(store_schema.MIGRATIONS)
+    known = len(schema.MIGRATIONS)
     with monkeypatch.context() as patch:
         steps = (("CREATE TABLE x (z)",), ("CREATE TABLE y (z)", "INSERT INTO nowhere VALUES (1)"))
-        patch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, *steps))
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *steps))
         assert "does not hold the tables that this program makes (no such table: nowhere)" in refusal(
             directory
         )
-        patch.setattr(store_schema, "MIGRATIONS", store_schema.MIGRATIONS[:-1])
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:-1])
         assert contents(directory) == before
     with closing(sqlite3.connect(directory / DB)) as file:
         assert file.execute("PRAGMA user_version").fetchone() == (known + 1,)
@@ -439,7 +439,7 @@ def test_a_step_that_fails_leaves_the_file_as_the_step_before_left_it(
 
 def test_a_file_of_a_newer_version_is_refused_and_left_alone(directory: Path) -> None:
     fill(directory)
-    newer = len(store_schema.MIGRATIONS) + 1
+    newer = len(schema.MIGRATIONS) + 1
     with closing(sqlite3.connect(directory / DB)) as file:
         file.execute(f"INSERT INTO migration VALUES ({newer}, '9.8.7')")
         file.execute(f"PRAGMA user_version = {newer}")

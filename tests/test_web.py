@@ -18,10 +18,10 @@ import bcrypt
 import pytest
 import requests
 
-from exporter.adapters.web import App
-from exporter.adapters.web_accept import gzip_wanted, openmetrics_wanted
-from exporter.adapters.web_server import WebServer
-from exporter.adapters.web_tls import TlsServer
+from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
+from exporter.adapters.web.app import App
+from exporter.adapters.web.server import WebServer
+from exporter.adapters.web.tls import TlsServer
 from tests.page_fleets import Fleet
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -1,1 +1,1 @@
-"""What can fail: one module for each outside party; they do not import one another."""
+"""What can fail: one module or folder for each outside party; they do not import one another."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
-from exporter.adapters.web import App
-from exporter.adapters.web_server import WebServer
+from exporter.adapters.web.app import App
+from exporter.adapters.web.server import WebServer
 from tests.page_fleets import Fleet
 
 PROGRAM = "chromium"

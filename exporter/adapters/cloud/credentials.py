@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from exporter.adapters.guard import Guard, Permit
-from exporter.adapters.secrets import read_header_secret, read_secret
-from exporter.adapters.signing import DATE_FORMAT, DATE_HEADER, authorization
+from exporter.adapters.cloud.guard import Guard, Permit
+from exporter.adapters.cloud.secrets import read_header_secret, read_secret
+from exporter.adapters.cloud.signing import DATE_FORMAT, DATE_HEADER, authorization
 from exporter.core.source import Refused
 
 # What the gateway says of a key that it has locked for five minutes.

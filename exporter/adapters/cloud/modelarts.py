@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from urllib.parse import quote
 
-from exporter.adapters import bodies
-from exporter.adapters.answers import Rejected
-from exporter.adapters.bodies import Page
-from exporter.adapters.conversation import (
+from exporter.adapters.cloud import bodies
+from exporter.adapters.cloud.answers import Rejected
+from exporter.adapters.cloud.bodies import Page
+from exporter.adapters.cloud.conversation import (
     Conversation,
     Credential,
     Endpoint,
@@ -16,7 +16,7 @@ from exporter.adapters.conversation import (
     Telemetry,
     segment,
 )
-from exporter.adapters.paging import Habits, Query, read_events, read_list
+from exporter.adapters.cloud.paging import Habits, Query, read_events, read_list
 from exporter.adapters.transport import Transport
 from exporter.core.records import Event, EventWindow, ServiceList, ServiceRow, UpdateWindow
 

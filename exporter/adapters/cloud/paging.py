@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Generic, TypeVar
 
-from exporter.adapters.answers import Rejected
-from exporter.adapters.bodies import LATEST_MS, Page
+from exporter.adapters.cloud.answers import Rejected
+from exporter.adapters.cloud.bodies import LATEST_MS, Page
 from exporter.core.records import Event, ServiceRow
 from exporter.core.source import Torn
 

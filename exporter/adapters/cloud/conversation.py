@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote, urlencode
 
-from exporter.adapters.answers import date_ms, error_of
+from exporter.adapters.cloud.answers import date_ms, error_of
 from exporter.adapters.transport import USER_AGENT, Answer, Transport
 from exporter.core.source import NotUnderstood, Refused, Throttled
 

@@ -10,9 +10,9 @@ from typing import Self
 
 import msgspec
 
-from exporter.adapters.store_faults import StoreError, damaged, told
-from exporter.adapters.store_lock import DirectoryLock
-from exporter.adapters.store_schema import migrate
+from exporter.adapters.store.faults import StoreError, damaged, told
+from exporter.adapters.store.lock import DirectoryLock
+from exporter.adapters.store.schema import migrate
 
 __all__ = ["ProjectChange", "ServiceChange", "Store", "StoreError"]
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from exporter.adapters.gate import monotonic_ms
+from exporter.adapters.cloud.gate import monotonic_ms
 from exporter.core.refusals import Refusals
 from exporter.core.source import Refused
 

@@ -17,8 +17,8 @@ from cheroot.makefile import MakeFile
 from cheroot.server import HTTPConnection
 from cheroot.ssl import Adapter
 
-from exporter.adapters.web import App
-from exporter.adapters.web_tls import TlsServer, server_context
+from exporter.adapters.web.app import App
+from exporter.adapters.web.tls import TlsServer, server_context
 
 # Threads beyond those for scrapes: for health checks and pages, and to refuse what is too much.
 _SPARE_THREADS = 8

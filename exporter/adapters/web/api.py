@@ -4,8 +4,8 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from exporter.adapters.web_known import Known
-from exporter.adapters.web_response import Environ, Response
+from exporter.adapters.web.known import Known
+from exporter.adapters.web.response import Environ, Response
 from exporter.core.deployments import Deployment
 from exporter.core.moments import age_seconds, iso
 from exporter.core.overview import PAGE_ROWS, Project

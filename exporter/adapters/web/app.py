@@ -6,12 +6,12 @@ from functools import partial
 from http import HTTPStatus
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from exporter.adapters.web_accept import gzip_wanted, openmetrics_wanted
-from exporter.adapters.web_api import Api
-from exporter.adapters.web_auth import BasicAuth
-from exporter.adapters.web_known import Known
-from exporter.adapters.web_pages import Pages
-from exporter.adapters.web_response import Environ, Response, Verdict, said, verdict
+from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
+from exporter.adapters.web.api import Api
+from exporter.adapters.web.auth import BasicAuth
+from exporter.adapters.web.known import Known
+from exporter.adapters.web.pages import Pages
+from exporter.adapters.web.response import Environ, Response, Verdict, said, verdict
 from exporter.core.history import History
 from exporter.core.overview import ProjectStatus, Services
 

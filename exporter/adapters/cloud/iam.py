@@ -13,9 +13,9 @@ from keystoneauth1 import exceptions, session
 from keystoneauth1.access.access import AccessInfoV3
 from keystoneauth1.identity import v3
 
-from exporter.adapters.answers import error_of
-from exporter.adapters.guard import Guard, Permit
-from exporter.adapters.secrets import is_header_value, read_secret
+from exporter.adapters.cloud.answers import error_of
+from exporter.adapters.cloud.guard import Guard, Permit
+from exporter.adapters.cloud.secrets import is_header_value, read_secret
 from exporter.adapters.transport import USER_AGENT, BoundedSession, Settings, Transport, failure
 from exporter.core.source import NotUnderstood, Refused, RemoteError, Throttled
 

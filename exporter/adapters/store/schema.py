@@ -3,7 +3,7 @@
 import sqlite3
 from importlib.metadata import version
 
-from exporter.adapters.store_faults import StoreError
+from exporter.adapters.store.faults import StoreError
 
 # A step is never edited once released: whoever has taken it will not take it again. Keys are ours or
 # the API's and are only ever data. `sum` is a checksum of the row's other columns: SQLite keeps none.

@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import jinja2
 
-from exporter.adapters.web_known import Known
-from exporter.adapters.web_response import Environ, Response
+from exporter.adapters.web.known import Known
+from exporter.adapters.web.response import Environ, Response
 from exporter.core.moments import age, iso, length
 from exporter.core.progress_rules import PHASES
 from exporter.core.standing import STATES
@@ -31,7 +31,7 @@ class Pages:
     def __init__(self, known: Known, version: str, telemetry_path: str) -> None:
         self._known = known
         self._templates = jinja2.Environment(
-            loader=jinja2.PackageLoader("exporter.adapters", "pages"),
+            loader=jinja2.PackageLoader("exporter.adapters.web", "templates"),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
@@ -55,7 +55,7 @@ class Pages:
             link=lambda wanted: f"?{wanted.query()}" if wanted.query() else "./",
             words=lambda name: name.replace("_", " "),
         )
-        self._style_sheet = (files("exporter.adapters") / "pages" / "style.css").read_bytes()
+        self._style_sheet = (files("exporter.adapters.web") / "templates" / "style.css").read_bytes()
 
     def overview(self, environ: Environ) -> Response:
         """The fleet, worst first."""

@@ -1,0 +1,1 @@
+"""ModelArts and IAM: signing in, asking politely, and reading whole windows."""

@@ -1,0 +1,1 @@
+"""The disk: what outlives the process."""

@@ -1,0 +1,1 @@
+"""Who asks us over HTTP: scrapers, programs and people."""
