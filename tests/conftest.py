@@ -71,7 +71,8 @@ def _only_loopback() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave the live tests out where their peers are missing; in CI that is a failure, see below."""
-    missing = [name for name in ("prometheus", "promtool") if shutil.which(name) is None]
+    wanted = (("prometheus",), ("promtool",), ("prometheus-alertmanager", "alertmanager"))
+    missing = [names[0] for names in wanted if not any(map(shutil.which, names))]
     if missing:
         for item in items:
             if item.get_closest_marker("live"):
@@ -99,3 +100,17 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     fail_if_skipped(report)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what a test has to show people, also when it passed, and when it ran in another process.
+
+    A test hands it over as `record_property("shown", text)`. Here and not beside the test: with workers, the
+    process that has the terminal collects no test and so reads no other conftest.py.
+    """
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            for name, text in report.user_properties:
+                if name == "shown":
+                    terminalreporter.section(report.nodeid.rpartition("::")[2])
+                    terminalreporter.write_line(text)
