@@ -377,7 +377,7 @@ def test_a_page_has_no_script_no_inline_style_and_nothing_from_elsewhere(path: s
     assert "unsafe" not in policy
 
 
-HOSTILE = "</title><script>alert(1)</script>\"'>&\ud800"
+HOSTILE = "</title><script>alert(1)</script>\"'>&\ud800\x1b[31m\u202e\x00"
 
 
 def hostile() -> Fleet:
@@ -429,6 +429,7 @@ def test_what_comes_from_outside_is_escaped(path: str) -> None:
     answer = ask(fleet, path)
     assert "<script" not in answer.text
     assert "&lt;script&gt;" in answer.text
+    assert not set(answer.text) & set("\x00\x1b\u202e")
     tags = [tag for tag, _ in Links(answer.text).tags]
     assert tags.count("title") >= 1
     assert "script" not in tags
@@ -560,7 +561,7 @@ def test_a_busy_store_is_a_503_in_json() -> None:
 
 
 def test_texts_that_are_no_unicode_do_not_break_the_json() -> None:
-    assert told(hostile())["services"][0]["service_name"].endswith(">&?")
+    assert ">&?" in told(hostile())["services"][0]["service_name"]
     fleet = one()
     fleet.service("prod", row("recommender", 1), events=[Event(NOW - HOUR, ABNORMAL, "\ud800 漢")])
     assert told(fleet, SERVICE)["events"][0]["text"] == "\ufffd 漢"

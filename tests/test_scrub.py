@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.core.scrub import SECRET, scrub
+from exporter.core.scrub import SECRET, printable, scrub
 
 
 @pytest.mark.parametrize(
@@ -184,3 +184,7 @@ def test_no_value_without_white_space_survives_between_quotes(secret: str) -> No
 def test_no_text_holds_up_the_scrubber(piece: str) -> None:
     # Each takes a third of a second at most; a search that explodes would run into the timeout of the suite.
     assert len(scrub(piece * 50_000)) <= 200
+
+
+def test_a_name_is_printable_without_losing_what_can_be_seen_of_it() -> None:
+    assert printable(" ad\u202emin\x1b[31m\n\ud800 password=x ") == " admin [31m \ufffd password=x "

@@ -52,6 +52,14 @@ _PAIR = re.compile(
 )
 
 
+def printable(text: str) -> str:
+    """The same without characters that cannot be seen or do something: each of these controls is a space.
+
+    Invisible ones go, lone surrogates become U+FFFD; nothing else changes.
+    """
+    return _CONTROL.sub(" ", _INVISIBLE.sub("", _SURROGATE.sub("\ufffd", text)))
+
+
 def scrub(text: str, limit: int = 200) -> str:
     """One line of at most `limit` characters (1 or more), fit for a label, a log or a page.
 
@@ -59,8 +67,7 @@ def scrub(text: str, limit: int = 200) -> str:
     are named like a secret, bearer tokens and user info in URLs go. Escaping for HTML or for
     the exposition format stays the caller's. Scrubbing twice is scrubbing once.
     """
-    text = _INVISIBLE.sub("", _SURROGATE.sub("\ufffd", text))
-    text = " ".join(_CONTROL.sub(" ", text).split())
+    text = " ".join(printable(text).split())
     text = _USER_INFO.sub(r"\1", _PAIR.sub(_masked, text))
     if len(text) <= limit:
         return text

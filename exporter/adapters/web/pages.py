@@ -5,11 +5,13 @@ from importlib.resources import files
 from urllib.parse import quote
 
 import jinja2
+from markupsafe import Markup
 
 from exporter.adapters.web.known import Known
 from exporter.adapters.web.response import Environ, Response
 from exporter.core.moments import age, iso, length
 from exporter.core.progress_rules import PHASES
+from exporter.core.scrub import printable
 from exporter.core.standing import STATES
 from exporter.core.wanted import LONGEST_SEARCH, BadQueryError
 
@@ -34,6 +36,7 @@ class Pages:
             loader=jinja2.PackageLoader("exporter.adapters.web", "templates"),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
+            finalize=_shown,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
@@ -88,3 +91,9 @@ class Pages:
     def _render(self, template: str, status: HTTPStatus = HTTPStatus.OK, **values: object) -> Response:
         text = self._templates.get_template(template).render(**values)
         return Response(status, _HTML, [text.encode("utf-8", "replace")], _HEADERS)
+
+
+def _shown(value: object) -> object:
+    """What a template prints: names from outside may hold controls, and what turns the text around."""
+    # Markup is a page's own, and what went into it was printed before.
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
