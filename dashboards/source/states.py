@@ -1,7 +1,7 @@
 """How states look: a text and a colour for each, told apart without telling red from green.
 
 Blue is well, orange wants a look, red is broken, purple is not known, grey is off. Hue never stands alone:
-where a state is shown there is its text, and the five colours also differ in brightness.
+where a state is shown there is its text.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,9 +12,9 @@ from dashboards.source.queries import TROUBLES
 
 WELL = "blue"
 LOOK = "orange"
-BROKEN = "dark-red"
+BROKEN = "semi-dark-red"  # three times as bright as the background, or as dark: dark-red is not
 UNKNOWN = "purple"
-OFF = "text"
+OFF = "#808080"  # Grafana names no grey
 
 # One colour for one meaning, in every panel: the keys are names of series.
 RESULTS = {"SUCCESS": WELL, "FAIL": BROKEN, "RUNNING": LOOK}
@@ -70,7 +70,7 @@ RESULT = texts({str(place): (name, colour) for place, (name, colour) in enumerat
 PHASE = texts({str(place): (name, colour) for place, (name, colour) in enumerate(PHASES.items())})
 SEVERITY = texts({name: (name, colour) for name, colour in SEVERITIES.items()})
 NODE = texts({"0": ("failed", BROKEN), "1": ("ok", WELL)})
-READABLE = texts({"0": ("not readable", BROKEN), "1": ("ok", WELL)})
+READABLE = texts({"0": ("not readable", UNKNOWN), "1": ("ok", WELL)})
 RELOADED = texts({"0": ("rejected", BROKEN), "1": ("in force", WELL)})
 
 

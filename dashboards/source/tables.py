@@ -8,6 +8,7 @@ from grafana_foundation_sdk.models import common, prometheus, table
 from grafana_foundation_sdk.models import dashboard as model
 
 from dashboards.source.parts import Size, Steps, Words, base, by_thresholds, defaults, override, thresholds
+from dashboards.source.states import WELL
 from dashboards.source.targets import Ask, at_the_end
 
 NOTHING = "-"  # in a cell that no query has filled; the words for "no data" are for the whole table
@@ -23,9 +24,9 @@ class Column(NamedTuple):
         unit: of the values.
         width: in pixels; the rest is shared.
         mappings: from values to texts and colours; the cell has the colour.
-        steps: limits from which the cell has a colour.
+        steps: limits from which the cell has a colour; what is well has none.
         link: where a click leads.
-        hidden: it is there for the links alone.
+        hidden: a label is there for the links alone, and a query for the labels that it brings.
         decimals: behind the point.
         as_number: a label that holds a number.
 
@@ -79,7 +80,8 @@ def grid(
         inspect=False,
     )
     for column in columns:
-        _override(panel, column)
+        if not (column.hidden and column.expr):
+            _override(panel, column)
     return panel
 
 
@@ -95,9 +97,14 @@ def _transformations(
         steps.append(("convertFieldType", {"conversions": conversions, "fields": {}}))
     order = {names[column.title]: place for place, column in enumerate(columns)}
     renamed = {names[column.title]: column.title for column in columns if not column.hidden}
-    steps.append(
-        ("organize", {"excludeByName": {"Time": True}, "indexByName": order, "renameByName": renamed})
-    )
+    # What no link needs goes altogether; an override finds a column by the name it ends up with.
+    left_out = ["Time", *(names[column.title] for column in columns if column.hidden and column.expr)]
+    organized = {
+        "excludeByName": dict.fromkeys(left_out, True),
+        "indexByName": order,
+        "renameByName": renamed,
+    }
+    steps.append(("organize", organized))
     return [model.DataTransformerConfig(id_val=name, options=options) for name, options in steps]
 
 
@@ -112,9 +119,11 @@ def _override(panel: model.Panel, column: Column) -> None:
     if column.link:
         properties.append(("links", [column.link]))
     if column.mappings:
-        properties.append(("mappings", list(column.mappings)))
+        # Their values are numbers, which would stand at the right.
+        properties += [("mappings", list(column.mappings)), ("custom.align", "left")]
     if column.steps:
-        properties.append(("thresholds", thresholds(column.steps)))
+        quiet = [(value, "transparent" if colour == WELL else colour) for value, colour in column.steps]
+        properties.append(("thresholds", thresholds(quiet)))
     if column.mappings or column.steps:
         properties.append(("custom.cellOptions", {"type": "color-background", "mode": "basic"}))
     override(panel, "byName", column.title, properties)
