@@ -48,8 +48,10 @@ def test_the_time_it_looks_back_follows_the_dashboard(query: Query) -> None:
         # The same at each point, for a line to compare with.
         assert windows <= {*per_point, "$__range"}
         assert query.expr.count("[$__range]") == query.expr.count("[$__range] @ end()")
-    elif query.kind in ("state-timeline", "status-history"):
-        assert query.expr.count("[") == query.expr.count("[$__range] @ end()")
+    elif query.kind == "state-timeline":
+        # The same at each point, asked as often as the graph has points.
+        of_the_range = ("[$__range] @ end()", "[$__range:$__interval] @ end()")
+        assert query.expr.count("[") == sum(query.expr.count(window) for window in of_the_range)
     elif query.kind != "variable" and query.place != "modelarts-overview / Abnormal events, 1 h / A":
         assert windows <= {"$__range", "$__range:1m"}
 

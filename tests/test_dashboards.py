@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from dashboards.source import build
+from dashboards.source import build, states
+from exporter.core.remedies import REASONS
 from tests.dashboard_files import ROOT, Json, dashboards, panels
 
 FOUND = dashboards()
@@ -175,11 +176,27 @@ def test_a_state_has_a_text_and_a_colour(uid: str, panel: Json) -> None:
     for name, value in settings(panel):
         if name == "mappings":
             for mapping in value:
-                for result in mapping["options"].values():
+                options = mapping["options"]
+                for result in [options["result"]] if mapping["type"] == "special" else options.values():
                     assert result["text"]
                     assert result["color"]
-    if panel["type"] in ("state-timeline", "status-history"):
+    if panel["type"] == "state-timeline":
         assert panel["fieldConfig"]["defaults"]["mappings"]
+
+
+@ASKING
+def test_a_number_that_is_not_known_has_not_the_colour_of_zero(uid: str, panel: Json) -> None:
+    if panel["type"] == "stat":
+        defaults = panel["fieldConfig"]["defaults"]
+        unknown = defaults["mappings"][-1]["options"]
+        assert unknown["match"] == "null+nan"
+        assert unknown["result"]["text"] == defaults["noValue"]
+        assert unknown["result"]["color"] not in (states.WELL, states.LOOK, states.BROKEN)
+
+
+def test_every_reason_has_a_colour_of_its_own() -> None:
+    assert tuple(states.REASONS) == REASONS
+    assert len(set(states.REASONS.values())) == len(REASONS)
 
 
 def settings(panel: Json) -> Iterator[tuple[str, Any]]:

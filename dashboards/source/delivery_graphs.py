@@ -69,7 +69,8 @@ def over_time() -> list[list[model.Panel]]:
             heat(
                 Words(
                     "Durations of successful updates",
-                    "How many updates took how long; darker is more. Of whole projects.",
+                    "How many updates took how long; the more a cell stands out, the more there were. "
+                    "Of whole projects.",
                     "No duration is known",
                 ),
                 [Ask(f"sum by (le) ({per_point(DURATION)})", "{{le}}")],

@@ -41,7 +41,7 @@ def top_failing() -> model.Panel:
                 "Last failure",
                 expr=f"1000 * max {BY_SERVICE} ({last}) and {ON_SERVICE} {worst}",
                 unit="dateTimeFromNow",
-                width=130,
+                width=150,
             ),
             SERVICE_ID,
         ],

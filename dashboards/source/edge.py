@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from dashboards.source import links, states
 from dashboards.source.frame import dashboard as frame
 from dashboards.source.layout import Row
-from dashboards.source.panels import gauge_bars, graph, history, number
+from dashboards.source.panels import gauge_bars, graph, number, timeline
 from dashboards.source.parts import Size, Steps, Words
 from dashboards.source.queries import BY_SERVICE, how_many, per_point, service
 from dashboards.source.tables import PROJECT, SERVICE_ID, Column, grid
@@ -91,11 +91,11 @@ def _now() -> list[model.Panel]:
 def _over_time() -> model.Panel:
     worst = f"bottomk({MOST}, min by (project, service_id, node_id, operation) "
     worst += f"(avg_over_time({OPERATION}[$__range] @ end())))"
-    return history(
+    return timeline(
         Words(
             "Nodes over time",
             f"What the newest update did on each node, and whether it succeeded: the {MOST} nodes that "
-            "failed for the longest part of the range. Click a box for the service.",
+            "failed for the longest part of the range. Click a bar for the service.",
             NO_NODES,
         ),
         [
@@ -177,7 +177,7 @@ def _progress() -> model.Panel:
         [
             Ask(
                 f"sort(sum {BY_SERVICE} ({SUCCEEDED}) / (sum {BY_SERVICE} ({both}) > 0))",
-                "{{service_name}}",
+                "{{service_name}} ({{project}})",
             )
         ],
         Size(10, 9),
@@ -203,7 +203,7 @@ def _rollouts() -> model.Panel:
                 "Began",
                 expr=f"1000 * max {BY_SERVICE} ({begun}) {edge_only}",
                 unit="dateTimeFromNow",
-                width=130,
+                width=150,
             ),
             SERVICE_ID,
         ],

@@ -20,6 +20,14 @@ CODES = {
     "/^(4(?!29|01|03)|5|error)/": states.BROKEN,
 }
 
+# What a series of "What could not be used" is about, each kind in one colour.
+UNUSED = {
+    "/^torn/": "#56B4E9",
+    "/^anomaly/": "#D55E00",
+    "/^unknown/": "#CC79A7",
+    "/^unclassified/": "#F0E442",
+}
+
 
 def api() -> list[model.Panel]:
     """Rate, errors and duration."""
@@ -87,7 +95,7 @@ def budget() -> list[model.Panel]:
             THIRD,
             "reqps",
             "requests a second",
-            patterns={"/: made$/": states.WELL, "/: allowed$/": states.OFF},
+            beside="/: allowed$/",
         ),
         graph(
             Words("Throttled", "Requests that the cloud answered with 429, per bar.", "No project yet"),
@@ -161,7 +169,7 @@ def polls() -> list[model.Panel]:
             THIRD,
             "s",
             "duration",
-            patterns={"/: took$/": states.WELL, "/: interval$/": states.OFF},
+            beside="/: interval$/",
         ),
         graph(
             Words(
@@ -188,6 +196,7 @@ def polls() -> list[model.Panel]:
             THIRD,
             "none",
             "times",
+            patterns=UNUSED,
             bars=True,
             stack=common.StackingMode.NORMAL,
             interval="1m",

@@ -105,16 +105,12 @@ def resources() -> list[model.Panel]:
         graph(
             Words(
                 "Open files",
-                "File descriptors in use, and how many are allowed.",
+                "Share of the file descriptors that the process may have.",
                 none,
             ),
-            [
-                Ask(f"process_open_fds{{{JOB}}}", "{{instance}}: open"),
-                Ask(f"process_max_fds{{{JOB}}}", "{{instance}}: allowed"),
-            ],
+            [Ask(f"process_open_fds{{{JOB}}} / process_max_fds{{{JOB}}}", "{{instance}}")],
             THIRD,
-            "none",
-            "descriptors",
-            patterns={"/: open$/": states.WELL, "/: allowed$/": states.OFF},
+            "percentunit",
+            "of what is allowed",
         ),
     ]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
 
 from dashboards.source import links, states
@@ -103,7 +104,7 @@ def now() -> list[model.Panel]:
             [Ask("count by (version) (modelarts_exporter_build_info)", "{{version}}")],
             SMALL,
             "none",
-            names=True,
+            mode=common.BigValueTextMode.NAME,
         ),
     ]
 
@@ -114,7 +115,7 @@ def what_to_do() -> model.Panel:
         "What to do",
         "What the panels of this page say when something is wrong, and what helps.",
         _WHAT_TO_DO.read_text(encoding="utf-8"),
-        Size(14, 11),
+        Size(15, 12),
     )
 
 
@@ -137,11 +138,11 @@ def unreadable() -> model.Panel:
                 "Last read",
                 expr=f"1000 * max {BY_SERVICE} ({read}) and on (project, service_id) {down}",
                 unit="dateTimeFromNow",
-                width=130,
+                width=150,
             ),
             SERVICE_ID,
         ],
-        Size(10, 11),
+        Size(9, 12),
         sort="Last read",
         descending=False,
     )

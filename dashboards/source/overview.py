@@ -49,8 +49,8 @@ def _not_well() -> model.Panel:
             Column("State", expr=queries.NOT_WELL, mappings=states.STATE, width=120),
             PROJECT,
             Column("Service", "service_name", width=180, link=links.to_service_of_row()),
-            Column("Reason", "reason", width=150),
-            Column("Message", "message"),
+            Column("Reason", "reason", width=190),
+            Column("Message", "message", long=True),
             Column(
                 "Cause",
                 expr=of_those(f"max by (project, service_id, service_name, reason, message) ({cause})"),
@@ -80,6 +80,7 @@ def _not_well() -> model.Panel:
         ],
         Size(24, 10),
         sort="State",
+        then="Last failure",
     )
 
 
@@ -88,11 +89,15 @@ def _at(what: str) -> str:
 
 
 def _ago(title: str, expr: str) -> Column:
-    return Column(title, expr=expr, unit="dateTimeFromNow", width=130)
+    return Column(title, expr=expr, unit="dateTimeFromNow", width=150)
 
 
 def _alerts() -> model.Panel:
     by = "by (alertname, severity, project, service_id, service_name)"
+    # By the alphabet, a warning would come after an info.
+    urgency = (
+        f"2 + 0 * {queries.firing('critical')} or 1 + 0 * {queries.firing('warning')} or 0 * {queries.FIRING}"
+    )
     return grid(
         Words(
             "Firing alerts",
@@ -101,6 +106,7 @@ def _alerts() -> model.Panel:
         ),
         [
             Column("Severity", "severity", mappings=states.SEVERITY, width=90),
+            Column("Urgency", expr=f"max {by} ({urgency})", hidden=True),
             Column("Alert", "alertname", link=links.to_runbook_of_row()),
             PROJECT,
             Column("Service", "service_name", width=160, link=links.to_service_of_row()),
@@ -109,27 +115,20 @@ def _alerts() -> model.Panel:
                 expr=f"1000 * max {by} (ALERTS_FOR_STATE{{{queries.OURS}}}"
                 f" and ignoring (alertstate) {queries.FIRING})",
                 unit="dateTimeFromNow",
-                width=120,
+                width=150,
             ),
             SERVICE_ID,
         ],
-        Size(10, 9),
-        sort="Severity",
-        descending=False,
+        Size(11, 9),
+        sort="Urgency",
+        then="Since",
     )
 
 
 def _timeline() -> model.Panel:
     # How long each was not well, in points; the same at every point of the graph.
-    troubled = " or ".join(
-        f"sum_over_time({metric}[$__range] @ end())"
-        for metric in (
-            service("service_update_failing"),
-            service("service_status", status="failed"),
-            service("service_status", status="concerning"),
-        )
-    )
-    worst = f"topk({TIMELINE_SERVICES}, sum {BY_SERVICE} ({troubled}) > 0)"
+    troubled = f"count_over_time(({queries.NOT_WELL})[$__range:$__interval] @ end())"
+    worst = f"topk({TIMELINE_SERVICES}, {troubled})"
     return timeline(
         Words(
             "States over time",
@@ -137,8 +136,8 @@ def _timeline() -> model.Panel:
             "a bar for the service.",
             "Every service was well all the time",
         ),
-        [Ask(f"({queries.STATE}) and {ON_SERVICE} {worst}", "{{service_name}}")],
-        Size(14, 9),
+        [Ask(f"({queries.STATE}) and {ON_SERVICE} {worst}", "{{service_name}} ({{project}})")],
+        Size(13, 9),
         states.STATE,
         link=links.to_service_of_series(),
     )
@@ -173,6 +172,7 @@ def _abnormal_events() -> model.Panel:
         Size(12, 7),
         "none",
         "events",
+        colours=states.REASONS,
         bars=True,
         stack=common.StackingMode.NORMAL,
         interval="5m",

@@ -9,12 +9,12 @@ from grafana_foundation_sdk.models import (
     prometheus,
     stat,
     statetimeline,
-    statushistory,
     text,
     timeseries,
 )
 from grafana_foundation_sdk.models import dashboard as model
 
+from dashboards.source import states
 from dashboards.source.parts import (
     PLAIN,
     Size,
@@ -26,11 +26,24 @@ from dashboards.source.parts import (
     defaults,
     legend,
     newest,
+    override,
     thresholds,
     tooltip,
 )
-from dashboards.source.states import WELL
 from dashboards.source.targets import Ask, at_the_end, over_time
+
+# With more on half a screen, each is as thin as a hair.
+MOST_BARS = 150
+
+# A line to compare with: thin, grey and dashed, also among points.
+BESIDE = (
+    ("color", {"mode": "fixed", "fixedColor": states.OFF}),
+    ("custom.drawStyle", "line"),
+    ("custom.lineStyle", {"fill": "dash", "dash": [8, 8]}),
+    ("custom.lineWidth", 1),
+    ("custom.fillOpacity", 0),
+    ("custom.showPoints", "never"),
+)
 
 
 def number(
@@ -43,16 +56,16 @@ def number(
     mappings: Sequence[model.ValueMapping] = (),
     link: model.DashboardLink | None = None,
     decimals: int | None = None,
-    names: bool = False,
+    mode: common.BigValueTextMode = common.BigValueTextMode.VALUE,
 ) -> model.Panel:
-    """The newest value of each query as a big number or state; `names` shows the series' name with it."""
+    """The newest value of each query as a big number or state, or the series' name, by `mode`."""
     panel = base("stat", words, size, unit)
     panel.targets = at_the_end(asks)
     panel.options = stat.Options(
         graph_mode=common.BigValueGraphMode.NONE,
         color_mode=common.BigValueColorMode.BACKGROUND_SOLID if mappings else common.BigValueColorMode.VALUE,
         justify_mode=common.BigValueJustifyMode.AUTO,
-        text_mode=common.BigValueTextMode.VALUE_AND_NAME if names else common.BigValueTextMode.VALUE,
+        text_mode=mode,
         reduce_options=newest(),
         percent_change_color_mode=common.PercentChangeColorMode.STANDARD,
         orientation=common.VizOrientation.AUTO,
@@ -60,7 +73,7 @@ def number(
     shown = defaults(panel)
     shown.color = by_thresholds()
     shown.thresholds = thresholds(steps)
-    shown.mappings = list(mappings)
+    shown.mappings = [*mappings, states.nothing(words.none)]
     shown.decimals = decimals
     shown.links = [link] if link else []
     return panel
@@ -75,6 +88,7 @@ def graph(
     *,
     colours: Mapping[str, str] | None = None,
     patterns: Mapping[str, str] | None = None,
+    beside: str = "",
     bars: bool = False,
     stack: common.StackingMode = common.StackingMode.NONE,
     points: bool = False,
@@ -93,7 +107,8 @@ def graph(
         axis: what its label says.
         colours: fixed ones, by the name of the series.
         patterns: likewise, by a regular expression on the name.
-        bars: instead of lines, for what happens now and then.
+        beside: a regular expression on the names of what the others are to be compared with.
+        bars: instead of lines, for what is counted: whole numbers, and wide enough to be seen.
         stack: how series stand on one another.
         points: instead of lines, where most points have no value.
         steps: limits, drawn as dashed lines.
@@ -105,11 +120,14 @@ def graph(
     panel = base("timeseries", words, size, unit)
     panel.targets = over_time(asks)
     panel.interval = interval
+    panel.max_data_points = MOST_BARS if bars else None
     panel.options = timeseries.Options(legend=legend(), tooltip=tooltip())
     shown = defaults(panel)
-    shown.color = model.FieldColor(mode=model.FieldColorModeId.PALETTE_CLASSIC_BY_NAME)
+    # Neighbours differ in hue and brightness. By the name, half of them would be of one pale colour.
+    shown.color = model.FieldColor(mode=model.FieldColorModeId.PALETTE_CLASSIC)
     shown.min_val = 0
     shown.max_val = top
+    shown.decimals = 0 if bars else None
     shown.links = [link] if link else []
     shown.thresholds = thresholds(steps or PLAIN)
     shown.custom = common.GraphFieldConfig(
@@ -131,6 +149,8 @@ def graph(
         coloured(panel, "byName", name, colour)
     for pattern, colour in (patterns or {}).items():
         coloured(panel, "byRegexp", pattern, colour)
+    if beside:
+        override(panel, "byRegexp", beside, BESIDE)
     return panel
 
 
@@ -151,29 +171,11 @@ def timeline(
         legend=legend(),
         tooltip=tooltip(),
     )
-    _states(panel, mappings, link)
-    defaults(panel).custom = statetimeline.FieldConfig(fill_opacity=80, line_width=1)
-    return panel
-
-
-def history(
-    words: Words,
-    asks: Sequence[Ask],
-    size: Size,
-    mappings: Sequence[model.ValueMapping],
-    *,
-    link: model.DashboardLink | None = None,
-) -> model.Panel:
-    """States over time, a box for each point."""
-    panel = base("status-history", words, size, "none")
-    panel.targets = over_time(asks)
-    # More boxes than this are too narrow to be seen on half a screen.
-    panel.max_data_points = 60
-    panel.options = statushistory.Options(
-        show_value=common.VisibilityMode.AUTO, legend=legend(), tooltip=tooltip()
-    )
-    _states(panel, mappings, link)
-    defaults(panel).custom = statushistory.FieldConfig(fill_opacity=80, line_width=1)
+    shown = defaults(panel)
+    shown.mappings = list(mappings)
+    shown.color = by_thresholds()
+    shown.links = [link] if link else []
+    shown.custom = statetimeline.FieldConfig(fill_opacity=80, line_width=1)
     return panel
 
 
@@ -197,6 +199,7 @@ def gauge_bars(
         orientation=common.VizOrientation.HORIZONTAL,
         reduce_options=newest(),
         legend=legend(show=False),
+        text=common.VizTextDisplayOptions(title_size=14, value_size=18),
     )
     shown = defaults(panel)
     shown.min_val, shown.max_val = 0, 1
@@ -216,7 +219,7 @@ def heat(words: Words, asks: Sequence[Ask], size: Size, unit: str, *, interval: 
         color=heatmap.HeatmapColorOptions(
             mode=heatmap.HeatmapColorMode.SCHEME,
             scheme="Blues",  # one hue: only brightness tells
-            fill=WELL,
+            fill=states.WELL,
             scale=heatmap.HeatmapColorScale.EXPONENTIAL,
             exponent=0.5,
             steps=64,
@@ -229,21 +232,12 @@ def heat(words: Words, asks: Sequence[Ask], size: Size, unit: str, *, interval: 
         tooltip=heatmap.HeatmapTooltip(
             mode=common.TooltipDisplayMode.SINGLE, y_histogram=False, show_color_scale=True
         ),
-        exemplars=heatmap.ExemplarConfig(color=WELL),
+        exemplars=heatmap.ExemplarConfig(color=states.WELL),
         show_value=common.VisibilityMode.NEVER,
         selection_mode=heatmap.HeatmapSelectionMode.X,
     )
     defaults(panel).custom = heatmap.FieldConfig()
     return panel
-
-
-def _states(
-    panel: model.Panel, mappings: Sequence[model.ValueMapping], link: model.DashboardLink | None
-) -> None:
-    shown = defaults(panel)
-    shown.mappings = list(mappings)
-    shown.color = by_thresholds()
-    shown.links = [link] if link else []
 
 
 def _draw_style(*, bars: bool, points: bool) -> common.GraphDrawStyle:

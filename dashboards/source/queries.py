@@ -19,6 +19,11 @@ ON_SERVICE = "on (project, service_id)"
 STUCK_SECONDS = 1800  # where ModelArtsUpdateStuck begins: a usual deployment takes two minutes
 
 
+def firing(severity: str) -> str:
+    """Our alerts of one severity that fire."""
+    return f'ALERTS{{alertstate="firing",severity="{severity}",{OURS}}}'
+
+
 def service(metric: str, **labels: str) -> str:
     """A metric of the chosen services."""
     return f"modelarts_{metric}{{{SERVICE}{_equal(labels)}}}"

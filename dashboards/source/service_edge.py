@@ -4,7 +4,7 @@ from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
 
 from dashboards.source import states
-from dashboards.source.panels import graph, history
+from dashboards.source.panels import graph, timeline
 from dashboards.source.parts import Size, Words
 from dashboards.source.queries import per_point, service
 from dashboards.source.targets import Ask
@@ -14,7 +14,7 @@ def edge() -> list[model.Panel]:
     """Empty for a service that runs in the cloud."""
     operation = service("edge_node_operation_success")
     return [
-        history(
+        timeline(
             Words(
                 "Nodes over time",
                 "What the newest update did on each node, and whether it succeeded.",

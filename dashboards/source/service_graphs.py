@@ -83,7 +83,8 @@ def durations() -> list[model.Panel]:
             HALF,
             "s",
             "duration",
-            colours={**states.RESULTS, "mean of the range": states.OFF},
+            colours=states.RESULTS,
+            beside="/^mean of the range$/",
             points=True,
         ),
         graph(
@@ -150,6 +151,7 @@ def events() -> list[model.Panel]:
             HALF,
             "none",
             "events",
+            colours=states.REASONS,
             bars=True,
             stack=common.StackingMode.NORMAL,
             interval="1m",
@@ -172,7 +174,7 @@ def traffic() -> list[model.Panel]:
             HALF,
             "percentunit",
             "share of the traffic",
-            stack=common.StackingMode.PERCENT,
+            stack=common.StackingMode.NORMAL,
             top=1,
         ),
         graph(

@@ -1,5 +1,6 @@
 """Panels that tell how one service is, and which updates it had."""
 
+from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
 
 from dashboards.source import queries, states
@@ -72,7 +73,7 @@ def state() -> list[model.Panel]:
         ),
         number(
             Words(
-                "Phase of the open update",
+                "Current phase",
                 "The phase that the open update is in, and for how long. Half a minute is usual for each; "
                 "where it stays tells what is missing.",
                 "No update is open",
@@ -80,7 +81,7 @@ def state() -> list[model.Panel]:
             [Ask(f"time() - max by (phase) ({phase})", "{{phase}}")],
             SMALL,
             "s",
-            names=True,
+            mode=common.BigValueTextMode.VALUE_AND_NAME,
             steps=((None, states.WELL), (queries.STUCK_SECONDS, states.LOOK)),
         ),
         number(
@@ -115,8 +116,8 @@ def cause() -> model.Panel:
             "The service is not failing",
         ),
         [
-            Column("Reason", "reason", width=170),
-            Column("Message", "message"),
+            Column("Reason", "reason", width=190),
+            Column("Message", "message", long=True),
             Column("Known", expr=f"max by (reason, message) ({info})", hidden=True),
         ],
         Size(10, 6),
@@ -233,4 +234,5 @@ def updates() -> model.Panel:
         ],
         Size(24, 8),
         sort="Began",
+        then="Weight",
     )

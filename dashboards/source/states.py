@@ -36,6 +36,23 @@ ENDPOINTS = {
     "logs": "#E69F00",
     "events": "#56B4E9",
 }
+# The phases' colours where a reason belongs to one; the common ones are the farthest apart.
+REASONS = {
+    "insufficient_resources": "#E69F00",
+    "image_pull": "#CC79A7",
+    "image_build": "#56B4E9",
+    "health_check": "#F0E442",
+    "crash": "#D55E00",
+    "out_of_memory": "#AA4499",
+    "timeout": "#0072B2",
+    "quota": "#009E73",
+    "billing": "#999933",
+    "storage": "#88CCEE",
+    "credentials": "#7F6FD0",
+    "rollback": "#DDCC77",
+    "node": "#B0724A",
+    "other": OFF,
+}
 # From the worst to the best, so that one number can stand for it.
 STATUSES = {
     "failed": BROKEN,
@@ -50,7 +67,7 @@ STATUSES = {
     "running": WELL,
     "other": UNKNOWN,
 }
-SEVERITIES = {"critical": BROKEN, "warning": LOOK, "info": WELL, "none": OFF}
+SEVERITIES = {"critical": BROKEN, "warning": LOOK, "info": WELL}
 
 _TROUBLE = {6: BROKEN, 5: BROKEN, 4: LOOK, 3: LOOK, 2: LOOK, 1: UNKNOWN}
 
@@ -62,6 +79,16 @@ def texts(meaning: dict[str, tuple[str, str]]) -> list[model.ValueMapping]:
         for place, (value, (text, colour)) in enumerate(meaning.items())
     }
     return [model.ValueMap(options=results)]
+
+
+def nothing(words: str) -> model.ValueMapping:
+    """Words for "no data" in grey: in the colour of 0 they would say that all is well."""
+    return model.SpecialValueMap(
+        options=model.DashboardSpecialValueMapOptions(
+            match=model.SpecialValueMatch.NULL_AND_NAN,
+            result=model.ValueMappingResult(text=words, color=OFF, index=99),
+        )
+    )
 
 
 STATE = texts({"0": ("well", WELL)} | {str(t.code): (t.text, _TROUBLE[t.code]) for t in TROUBLES})

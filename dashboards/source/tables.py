@@ -29,6 +29,7 @@ class Column(NamedTuple):
         hidden: a label is there for the links alone, and a query for the labels that it brings.
         decimals: behind the point.
         as_number: a label that holds a number.
+        long: it may be cut, so a click shows the whole of it.
 
     """
 
@@ -43,6 +44,7 @@ class Column(NamedTuple):
     hidden: bool = False
     decimals: int | None = None
     as_number: bool = False
+    long: bool = False
 
 
 SERVICE_ID = Column("service_id", "service_id", hidden=True)
@@ -50,9 +52,9 @@ PROJECT = Column("Project", "project", width=110)
 
 
 def grid(
-    words: Words, columns: Sequence[Column], size: Size, *, sort: str, descending: bool = True
+    words: Words, columns: Sequence[Column], size: Size, *, sort: str, descending: bool = True, then: str = ""
 ) -> model.Panel:
-    """A table whose columns stand in this order, sorted by the title of one.
+    """A table whose columns stand in this order, sorted by the title of one, `then` downwards by another.
 
     The queries' results are merged where all the labels they share are equal, so each label that a query
     has must have a column, if only a hidden one.
@@ -66,9 +68,19 @@ def grid(
         column.title: column.label or (f"Value #{letters[column.title]}" if len(asked) > 1 else "Value")
         for column in columns
     }
-    panel.transformations = _transformations(columns, names, merge=len(asked) > 1)
+    orders = [(title, down) for title, down in ((sort, descending), (then, True)) if title]
+    # The table itself can only sort by what it shows.
+    early = any(column.hidden for column in columns if column.title in (sort, then))
+    panel.transformations = _transformations(
+        columns,
+        names,
+        merge=len(asked) > 1,
+        sort=[(names[title], down) for title, down in orders if early],
+    )
     panel.options = table.Options(
-        sort_by=[common.TableSortByFieldState(display_name=sort, desc=descending)],
+        sort_by=[
+            common.TableSortByFieldState(display_name=title, desc=down) for title, down in orders if not early
+        ],
         cell_height=common.TableCellHeight.SM,
         footer=common.TableFooterOptions(show=False, reducer=["sum"]),
     )
@@ -86,7 +98,7 @@ def grid(
 
 
 def _transformations(
-    columns: Sequence[Column], names: dict[str, str], *, merge: bool
+    columns: Sequence[Column], names: dict[str, str], *, merge: bool, sort: Sequence[tuple[str, bool]]
 ) -> list[model.DataTransformerConfig]:
     steps: list[tuple[str, dict[str, object]]] = []
     if merge:
@@ -95,6 +107,8 @@ def _transformations(
     if numbers:
         conversions = [{"targetField": name, "destinationType": "number"} for name in numbers]
         steps.append(("convertFieldType", {"conversions": conversions, "fields": {}}))
+    for name, down in reversed(sort):  # each keeps the order of the one before among what it finds equal
+        steps.append(("sortBy", {"fields": {}, "sort": [{"field": name, "desc": down}]}))
     order = {names[column.title]: place for place, column in enumerate(columns)}
     renamed = {names[column.title]: column.title for column in columns if not column.hidden}
     # What no link needs goes altogether; an override finds a column by the name it ends up with.
@@ -116,6 +130,8 @@ def _override(panel: model.Panel, column: Column) -> None:
         properties.append(("custom.width", column.width))
     if column.decimals is not None:
         properties.append(("decimals", column.decimals))
+    if column.long:
+        properties.append(("custom.inspect", True))
     if column.link:
         properties.append(("links", [column.link]))
     if column.mappings:

@@ -27,6 +27,7 @@ RENDER = ROOT / "alerts" / "render.py"
 RANGE_SECONDS = 16
 FILLED = {
     "$__range:1m": f"{RANGE_SECONDS}s:1s",  # a minute's steps are for a range of hours
+    "$__range:$__interval": f"{RANGE_SECONDS}s:1s",
     "$__range_s": str(RANGE_SECONDS),
     "$__range": f"{RANGE_SECONDS}s",
     "$__rate_interval": "10s",
