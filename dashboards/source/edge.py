@@ -144,10 +144,11 @@ def _worst() -> model.Panel:
                 decimals=0,
                 width=160,
             ),
-            Column("Node id", "node_id", width=150),
+            Column("Node id", "node_id", width=300),
         ],
         Size(14, 9),
         sort="Failing services",
+        then="Failing in the range",
     )
 
 

@@ -13,7 +13,7 @@ from dashboards.source.queries import TROUBLES
 WELL = "blue"
 LOOK = "orange"
 BROKEN = "semi-dark-red"  # three times as bright as the background, or as dark: dark-red is not
-UNKNOWN = "purple"
+UNKNOWN = "#AA4499"  # a purple; what Grafana calls so looks like its blue to who sees no red
 OFF = "#808080"  # Grafana names no grey
 
 # One colour for one meaning, in every panel: the keys are names of series.
