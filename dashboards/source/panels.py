@@ -161,9 +161,11 @@ def timeline(
     mappings: Sequence[model.ValueMapping],
     *,
     link: model.DashboardLink | None = None,
+    points: int | None = None,
 ) -> model.Panel:
-    """States over time, equal neighbours as one bar; the text stands in the bar."""
+    """States over time, equal neighbours as one bar with its text; `points` at most, if not all that fit."""
     panel = base("state-timeline", words, size, "none")
+    panel.max_data_points = points
     panel.targets = over_time(asks)
     panel.options = statetimeline.Options(
         show_value=common.VisibilityMode.AUTO,
