@@ -57,12 +57,11 @@ def top_reasons() -> model.Panel:
     return grid(
         Words(
             "Top reasons",
-            "Abnormal events, and normal ones that tell of a failure, by cause; what to do about each is in "
-            "docs/causes.md.",
+            "Abnormal events, and normal ones that tell of a failure, by cause. Click one for what helps.",
             "No event told of a failure",
         ),
         [
-            Column("Reason", "reason"),
+            Column("Reason", "reason", link=links.to_causes()),
             Column("Events", expr=f"sum by (reason) ({of_services})", unit="none", decimals=0, width=100),
             Column("Services", expr=f"count by (reason) ({of_services})", unit="none", width=100),
         ],

@@ -47,9 +47,17 @@ def dropdown() -> model.DashboardLink:
 
 def to_runbook_of_row() -> model.DashboardLink:
     """From an alert's row to what to do about it, where the rules themselves lead to."""
+    return _link("Open the runbook", f"{_runbooks()}/${{__data.fields.alertname}}.md")
+
+
+def to_causes() -> model.DashboardLink:
+    """From a reason to what helps; the page is beside the folder of the runbooks."""
+    return _link("What to do about it", f"{_runbooks().rpartition('/')[0]}/causes.md")
+
+
+def _runbooks() -> str:
     config = Path(__file__).parents[2] / "alerts" / "config.yml"
-    runbooks = yaml.safe_load(config.read_text(encoding="utf-8"))["runbooks"]
-    return _link("Open the runbook", f"{runbooks}/${{__data.fields.alertname}}.md")
+    return str(yaml.safe_load(config.read_text(encoding="utf-8"))["runbooks"]).rstrip("/")
 
 
 def _to_service(title: str, project: str, service_id: str) -> model.DashboardLink:

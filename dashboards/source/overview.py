@@ -44,14 +44,14 @@ def _not_well() -> model.Panel:
             "What is not well",
             "Every service with a failed update, a failed or concerning status, an update that is stuck, "
             "failed nodes, or logs that cannot be read; the worst first. The reason and the message are the "
-            "cause of the newest failed update. Click a service for its history.",
+            "cause of the newest failed update. Click a service for its history, a reason for what helps.",
             "Every service is well",
         ),
         [
             Column("State", expr=queries.NOT_WELL, mappings=states.STATE, width=120),
             PROJECT,
             Column("Service", "service_name", width=180, link=links.to_service_of_row()),
-            Column("Reason", "reason", width=190),
+            Column("Reason", "reason", width=190, link=links.to_causes()),
             Column("Message", "message", long=True),
             Column(
                 "Cause",

@@ -143,6 +143,7 @@ def graph(
         ),
         axis_label=axis,
         axis_placement=common.AxisPlacement.AUTO,
+        axis_soft_max=steps[-1][0] if steps else None,  # a limit is seen before it is reached
         span_nulls=False,
     )
     for name, colour in (colours or {}).items():

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
 
-from dashboards.source import queries, states
+from dashboards.source import links, queries, states
 from dashboards.source.panels import number, timeline
 from dashboards.source.parts import Size, Steps, Words, override
 from dashboards.source.queries import BY_SERVICE, ON_SERVICE, grown, service
@@ -111,12 +111,12 @@ def cause() -> model.Panel:
     return grid(
         Words(
             "Cause of the failure",
-            "What the event log says about the newest failed update, while the service fails. What to do "
-            "about each reason is in docs/causes.md.",
+            "What the event log says about the newest failed update, while the service fails. Click the "
+            "reason for what helps.",
             "The service is not failing",
         ),
         [
-            Column("Reason", "reason", width=190),
+            Column("Reason", "reason", width=190, link=links.to_causes()),
             Column("Message", "message", long=True),
             Column("Known", expr=f"max by (reason, message) ({info})", hidden=True),
         ],
@@ -232,7 +232,7 @@ def updates() -> model.Panel:
             Column("project", "project", hidden=True),
             SERVICE_ID,
         ],
-        Size(24, 8),
+        Size(24, 11),
         sort="Began",
         then="Weight",
     )
