@@ -71,6 +71,28 @@ def test_it_is_about_the_chosen_projects_and_services(query: Query) -> None:
         assert "service_id" in named or not is_of_service
 
 
+@EACH
+def test_a_service_counts_once_however_many_exporters_tell_of_it(query: Query) -> None:
+    """In what is so now, and per bar; a share is the same from all, and the docs tell of whole ranges."""
+    if "$__range" in query.expr or " / " in query.expr:
+        return
+    counted, *_ = query.filled.split(" or 0 * ")
+    for node in ours.nodes(counted):
+        if isinstance(node, promql.AggregateExpr) and str(node.op) in ("sum", "count"):
+            once = [
+                selector
+                for inner in ours.nodes(node.expr.prettify())
+                if isinstance(inner, promql.AggregateExpr) and str(inner.op) in ("max", "min")
+                for selector in ours.selectors(inner.prettify())
+            ]
+            of_services = [
+                selector.name
+                for selector in ours.selectors(node.expr.prettify())
+                if "service_id" in ours.exposed().get(str(selector.name), ()) and selector.name != "ALERTS"
+            ]
+            assert len(once) >= len(of_services), of_services
+
+
 @pytest.mark.parametrize("uid", sorted(dashboards()))
 def test_no_more_than_26_queries_and_no_hidden_one_in_a_panel(uid: str) -> None:
     for panel in panels(dashboards()[uid]):

@@ -8,7 +8,7 @@ from dashboards.source.frame import dashboard as frame
 from dashboards.source.layout import Row
 from dashboards.source.panels import gauge_bars, graph, number, timeline
 from dashboards.source.parts import Size, Steps, Words
-from dashboards.source.queries import BY_SERVICE, how_many, per_point, service
+from dashboards.source.queries import BY_SERVICE, how_many_services, once, per_point, service
 from dashboards.source.tables import PROJECT, SERVICE_ID, Column, grid
 from dashboards.source.targets import Ask
 
@@ -45,19 +45,19 @@ def dashboard() -> model.Dashboard:
 
 
 def _now() -> list[model.Panel]:
-    succeeded = f"sum by (project, service_id) ({SUCCEEDED})"
-    failed = f"sum by (project, service_id) ({FAILED})"
+    succeeded = once(SUCCEEDED)
+    failed = once(FAILED)
     return [
         number(
             Words("Nodes failed", "Nodes on which the newest update of their service failed.", NO_EDGE),
-            [Ask(f"sum({FAILED})")],
+            [Ask(f"sum({failed})")],
             SMALL,
             "none",
             steps=NONE_IS_WELL,
         ),
         number(
             Words("Nodes ok", "Nodes on which the newest update of their service succeeded.", NO_EDGE),
-            [Ask(f"sum({SUCCEEDED})")],
+            [Ask(f"sum({succeeded})")],
             SMALL,
             "none",
         ),
@@ -67,7 +67,7 @@ def _now() -> list[model.Panel]:
                 "Services whose newest update failed on half of the nodes or more.",
                 NO_EDGE,
             ),
-            [Ask(how_many(f"{failed} / ({failed} + {succeeded} > 0) >= 0.5", failed))],
+            [Ask(how_many_services(f"{failed} / ({failed} + {succeeded} > 0) >= 0.5", failed))],
             SMALL,
             "none",
             steps=NONE_IS_WELL,
@@ -76,7 +76,7 @@ def _now() -> list[model.Panel]:
             Words("Open rollouts", "Edge services with an open update.", NO_EDGE),
             [
                 Ask(
-                    how_many(
+                    how_many_services(
                         f"{service('service_updates_running')} > 0 and on (project, service_id) {FAILED}",
                         FAILED,
                     )
@@ -159,7 +159,12 @@ def _by_operation() -> model.Panel:
             "Node operations of the newest updates that failed, by what they were to do.",
             NO_NODES,
         ),
-        [Ask(f"sum by (operation) (1 - {OPERATION})", "{{operation}}")],
+        [
+            Ask(
+                f"sum by (operation) (1 - min by (project, service_id, node_id, operation) ({OPERATION}))",
+                "{{operation}}",
+            )
+        ],
         Size(10, 9),
         "none",
         "nodes",
@@ -197,8 +202,8 @@ def _rollouts() -> model.Panel:
         [
             Column("Service", "service_name", link=links.to_service_of_row()),
             PROJECT,
-            Column("Failed", expr=f"sum {BY_SERVICE} ({FAILED})", unit="none", width=80, steps=NONE_IS_WELL),
-            Column("Ok", expr=f"sum {BY_SERVICE} ({SUCCEEDED})", unit="none", width=70),
+            Column("Failed", expr=once(FAILED), unit="none", width=80, steps=NONE_IS_WELL),
+            Column("Ok", expr=once(SUCCEEDED), unit="none", width=70),
             Column("Open updates", expr=f"{running} {edge_only}", unit="none", width=120),
             Column(
                 "Began",
@@ -220,7 +225,12 @@ def _nodes_of_updates() -> model.Panel:
             "Nodes on which settled updates succeeded and failed, per bar.",
             NO_EDGE,
         ),
-        [Ask(f"sum by (result) ({per_point(service('service_update_nodes_total'))})", "{{result}}")],
+        [
+            Ask(
+                f"sum by (result) ({once(per_point(service('service_update_nodes_total')), 'result')})",
+                "{{result}}",
+            )
+        ],
         Size(24, 7),
         "none",
         "nodes",

@@ -42,7 +42,7 @@ def now() -> list[model.Panel]:
                 "Projects whose last list of services failed.",
                 "No project was ever listed",
             ),
-            [Ask(how_many(f"{project('up')} == 0", project("up")))],
+            [Ask(how_many(f"min by (project) ({project('up')}) == 0", project("up")))],
             SMALL,
             "none",
             steps=NONE_IS_WELL,

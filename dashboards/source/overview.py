@@ -9,7 +9,7 @@ from dashboards.source.layout import Row
 from dashboards.source.overview_now import now
 from dashboards.source.panels import graph, timeline
 from dashboards.source.parts import Size, Words
-from dashboards.source.queries import BY_SERVICE, ON_SERVICE, per_point, service
+from dashboards.source.queries import BY_SERVICE, ON_SERVICE, once, per_point, service
 from dashboards.source.tables import PROJECT, SERVICE_ID, Column, grid
 from dashboards.source.targets import Ask
 
@@ -153,7 +153,12 @@ def _updates() -> model.Panel:
             "Updates that settled, counted once each, per bar.",
             "No service has an update log",
         ),
-        [Ask(f"sum by (result) ({per_point(service('service_updates_total'))})", "{{result}}")],
+        [
+            Ask(
+                f"sum by (result) ({once(per_point(service('service_updates_total')), 'result')})",
+                "{{result}}",
+            )
+        ],
         Size(12, 7),
         "none",
         "updates",
@@ -171,7 +176,12 @@ def _abnormal_events() -> model.Panel:
             "Abnormal events, and normal ones that tell of a failure, by the cause that their text names.",
             "No event told of a failure yet",
         ),
-        [Ask(f"sum by (reason) ({per_point(service('service_abnormal_events_total'))})", "{{reason}}")],
+        [
+            Ask(
+                f"sum by (reason) ({once(per_point(service('service_abnormal_events_total')), 'reason')})",
+                "{{reason}}",
+            )
+        ],
         Size(12, 7),
         "none",
         "events",

@@ -5,7 +5,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from dashboards.source import links, queries, states
 from dashboards.source.panels import number
 from dashboards.source.parts import Size, Steps, Words
-from dashboards.source.queries import FAILING, how_many, service
+from dashboards.source.queries import FAILING, how_many, how_many_services, once, service
 from dashboards.source.targets import Ask
 
 SMALL = Size(3, 4)
@@ -18,6 +18,7 @@ DATA_AGE: Steps = ((None, states.WELL), (120, states.LOOK), (600, states.BROKEN)
 
 def now() -> list[model.Panel]:
     """Eight numbers."""
+    abnormal = f"increase({service('service_events_total', event_type='abnormal')}[1h])"
     read = queries.project("exporter_last_list_timestamp_seconds")
     return [
         number(
@@ -27,7 +28,7 @@ def now() -> list[model.Panel]:
                 "stopped on purpose does not count.",
                 "No update is known",
             ),
-            [Ask(how_many(FAILING, service("service_update_failing")))],
+            [Ask(how_many_services(FAILING, service("service_update_failing")))],
             SMALL,
             "none",
             steps=NONE_IS_WELL,
@@ -38,7 +39,7 @@ def now() -> list[model.Panel]:
                 "Services whose oldest open update is older than 30 minutes.",
                 "No update is known",
             ),
-            [Ask(how_many(queries.STUCK, service("service_updates_running")))],
+            [Ask(how_many_services(queries.STUCK, service("service_updates_running")))],
             SMALL,
             "none",
             steps=NONE_IS_BEST,
@@ -52,7 +53,7 @@ def now() -> list[model.Panel]:
             ),
             [
                 Ask(
-                    how_many(
+                    how_many_services(
                         f"{service('service_status', status='failed')} == 1"
                         f" or {service('service_status', status='concerning')} == 1",
                         service("service_info"),
@@ -69,7 +70,7 @@ def now() -> list[model.Panel]:
                 "Nodes on which the newest update of their service failed.",
                 "No edge service, or its rollout is open",
             ),
-            [Ask(f"sum({service('service_last_update_nodes', result='failed')})")],
+            [Ask(f"sum({once(service('service_last_update_nodes', result='failed'))})")],
             SMALL,
             "none",
             steps=NONE_IS_BEST,
@@ -81,7 +82,7 @@ def now() -> list[model.Panel]:
                 "Events that the cloud calls abnormal, in the hour before the end of the range.",
                 "No event is known",
             ),
-            [Ask(f"sum(increase({service('service_events_total', event_type='abnormal')}[1h]))")],
+            [Ask(f"sum({once(abnormal)})")],
             SMALL,
             "none",
             decimals=0,
@@ -95,7 +96,7 @@ def now() -> list[model.Panel]:
                 "known.",
                 "Nothing was read yet",
             ),
-            [Ask(how_many(f"{service('service_up')} == 0", service("service_up")))],
+            [Ask(how_many_services(f"{service('service_up')} == 0", service("service_up")))],
             SMALL,
             "none",
             steps=NONE_IS_BEST,

@@ -38,9 +38,19 @@ def _equal(labels: dict[str, str]) -> str:
     return "".join(f',{name}="{value}"' for name, value in labels.items())
 
 
+def once(of_services: str, *labels: str) -> str:
+    """The same once for each service (and label), however many exporters tell of it."""
+    return f"max by ({', '.join(('project', 'service_id', 'service_name', *labels))}) ({of_services})"
+
+
 def how_many(wrong: str, known: str) -> str:
-    """How many are wrong: 0 if none is, and no answer if nothing is known, which is not the same."""
+    """How many series are wrong: 0 if none is, and no answer if nothing is known, which is not the same."""
     return f"count({wrong}) or 0 * count({known})"
+
+
+def how_many_services(wrong: str, known: str) -> str:
+    """As `how_many`, for services."""
+    return how_many(once(wrong), known)
 
 
 def grown(counter: str) -> str:

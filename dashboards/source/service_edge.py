@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from dashboards.source import states
 from dashboards.source.panels import graph, timeline
 from dashboards.source.parts import Size, Words
-from dashboards.source.queries import per_point, service
+from dashboards.source.queries import once, per_point, service
 from dashboards.source.targets import Ask
 
 
@@ -30,7 +30,12 @@ def edge() -> list[model.Panel]:
                 "Nodes on which settled updates succeeded and failed, per bar.",
                 "Not an edge service",
             ),
-            [Ask(f"sum by (result) ({per_point(service('service_update_nodes_total'))})", "{{result}}")],
+            [
+                Ask(
+                    f"sum by (result) ({once(per_point(service('service_update_nodes_total')), 'result')})",
+                    "{{result}}",
+                )
+            ],
             Size(10, 8),
             "none",
             "nodes",

@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from dashboards.source import states
 from dashboards.source.panels import graph
 from dashboards.source.parts import Size, Words
-from dashboards.source.queries import STUCK_SECONDS, per_point, per_second, service
+from dashboards.source.queries import STUCK_SECONDS, once, per_point, per_second, service
 from dashboards.source.tables import Column, grid
 from dashboards.source.targets import Ask
 
@@ -124,6 +124,7 @@ def durations() -> list[model.Panel]:
 
 def events() -> list[model.Panel]:
     """What the event log says."""
+    abnormal = service("service_abnormal_events_total")
     return [
         graph(
             Words(
@@ -131,7 +132,12 @@ def events() -> list[model.Panel]:
                 "Entries of the event log per bar.",
                 "No event is known",
             ),
-            [Ask(f"sum by (event_type) ({per_point(service('service_events_total'))})", "{{event_type}}")],
+            [
+                Ask(
+                    f"sum by (event_type) ({once(per_point(service('service_events_total')), 'event_type')})",
+                    "{{event_type}}",
+                )
+            ],
             HALF,
             "none",
             "events",
@@ -147,7 +153,12 @@ def events() -> list[model.Panel]:
                 "names.",
                 "No event told of a failure yet",
             ),
-            [Ask(f"sum by (reason) ({per_point(service('service_abnormal_events_total'))})", "{{reason}}")],
+            [
+                Ask(
+                    f"sum by (reason) ({once(per_point(abnormal), 'reason')})",
+                    "{{reason}}",
+                )
+            ],
             HALF,
             "none",
             "events",
@@ -184,8 +195,8 @@ def traffic() -> list[model.Panel]:
                 "The cloud reports no calls",
             ),
             [
-                Ask(f"sum({per_second(service('service_invocations_total'))})", "all"),
-                Ask(f"sum({per_second(service('service_failed_invocations_total'))})", "failed"),
+                Ask(f"sum({once(per_second(service('service_invocations_total')))})", "all"),
+                Ask(f"sum({once(per_second(service('service_failed_invocations_total')))})", "failed"),
             ],
             HALF,
             "reqps",

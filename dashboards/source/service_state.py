@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from dashboards.source import links, queries, states
 from dashboards.source.panels import number, timeline
 from dashboards.source.parts import Size, Steps, Words, override
-from dashboards.source.queries import BY_SERVICE, ON_SERVICE, grown, service
+from dashboards.source.queries import BY_SERVICE, ON_SERVICE, grown, once, service
 from dashboards.source.states import code_of
 from dashboards.source.tables import SERVICE_ID, Column, grid
 from dashboards.source.targets import Ask
@@ -86,7 +86,7 @@ def state() -> list[model.Panel]:
         ),
         number(
             Words("Instances", "Instances that the newest update asked for, of all models.", "Not given"),
-            [Ask(f"sum({service('service_model_instances')})")],
+            [Ask(f"sum({once(service('service_model_instances'), 'model_id', 'model_version')})")],
             SMALL,
             "none",
         ),
