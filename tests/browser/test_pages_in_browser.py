@@ -9,6 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
+from exporter.core.progress_rules import PHASES
 from tests.browser.chromium import served
 from tests.page_fleets import Fleet, beginning, broken, crowd, empty, lively, row
 
@@ -147,6 +148,25 @@ def test_nothing_is_wider_than_a_phone(visit: Visit, path: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
     page.evaluate("scrollTo(1000, 0)")
     assert page.evaluate("scrollX") == 0
+
+
+@pytest.mark.parametrize("width", [840, 1024, 1089, 1200])
+def test_between_phone_and_desktop_no_name_and_no_time_is_broken(visit: Visit, width: int) -> None:
+    page = visit(lively(), "", (width, 800))
+    lines = """found => {
+        const text = document.createRange();
+        text.selectNodeContents(found);
+        return text.getClientRects().length;
+    }"""
+    for found in page.locator("tbody th a, tbody time").all():
+        assert found.evaluate(lines) == 1, found.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_a_reader_s_own_contrast_keeps_the_colours_of_the_phases(visit: Visit) -> None:
+    page = visit(lively(), RECOMMENDER, forced_colors="active")
+    colours = "all => new Set(all.map(each => getComputedStyle(each).backgroundColor)).size"
+    assert page.locator(".legend .swatch").evaluate_all(colours) == len(PHASES) + 1
 
 
 def test_on_a_phone_the_worst_service_is_on_the_first_screen(visit: Visit) -> None:
