@@ -153,6 +153,15 @@ def test_a_fleet_that_is_well_says_so() -> None:
     assert "The one service is well" in words(ask(one("a", Deployment(NOW - DAY))))
 
 
+@pytest.mark.parametrize("path", ["", SERVICE, "services/nothing", "?page=many"])
+def test_every_page_says_that_the_poll_loop_hangs(path: str) -> None:
+    fleet = one("a", Deployment(NOW - DAY))
+    hangs = words(ask(fleet, path, healthy=lambda: (False, "The poll loop has not ticked for 400 s.")))
+    assert "Nothing new is read. The poll loop has not ticked for 400 s. What is shown is from before" in hangs
+    assert "service is well" not in hangs
+    assert "Nothing new is read" not in words(ask(fleet, path))
+
+
 @pytest.mark.parametrize(
     ("fleet", "sentences"),
     [

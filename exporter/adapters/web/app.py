@@ -101,7 +101,7 @@ class App(Generic[P]):
         self._scrapes = threading.BoundedSemaphore(max_requests)
         self._policy = _Policy(BasicAuth({}), {})
         known = Known(services, projects, history, clock, remedy)
-        pages, api = Pages(known, version, telemetry_path), Api(known)
+        pages, api = Pages(known, version, telemetry_path, healthy), Api(known)
         # By path, then by method; HEAD goes where GET goes. A telemetry path of `/` takes the page's place.
         self._routes: dict[str, dict[str, Callable[[Environ], Response]]] = {
             "/": {"GET": pages.overview},

@@ -1,5 +1,6 @@
 """The pages for people: templates filled with what is known, readable without any script."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from importlib.resources import files
 from urllib.parse import quote
@@ -8,7 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from exporter.adapters.web.known import Known
-from exporter.adapters.web.response import Environ, Response
+from exporter.adapters.web.response import Environ, Response, Verdict
 from exporter.core.moments import age, iso, length
 from exporter.core.progress_rules import PHASES
 from exporter.core.scrub import printable
@@ -27,11 +28,15 @@ class Pages:
         known: where all of it is from.
         version: of this program.
         telemetry_path: where the metrics are.
+        healthy: whether the poll loop lives, and the reason.
 
     """
 
-    def __init__(self, known: Known, version: str, telemetry_path: str) -> None:
+    def __init__(
+        self, known: Known, version: str, telemetry_path: str, healthy: Callable[[], Verdict]
+    ) -> None:
         self._known = known
+        self._healthy = healthy
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("exporter.adapters.web", "templates"),
             autoescape=True,
@@ -89,7 +94,8 @@ class Pages:
         return self._render("refused.html", HTTPStatus.BAD_REQUEST, root=root, now=now, error=str(error))
 
     def _render(self, template: str, status: HTTPStatus = HTTPStatus.OK, **values: object) -> Response:
-        text = self._templates.get_template(template).render(**values)
+        polls, reason = self._healthy()
+        text = self._templates.get_template(template).render(halted="" if polls else reason, **values)
         return Response(status, _HTML, [text.encode("utf-8", "replace")], _HEADERS)
 
 
