@@ -174,7 +174,7 @@ def test_every_page_says_that_the_poll_loop_hangs(path: str) -> None:
                 "6 of 15 services need attention, and 2 of 3 projects cannot be read",
                 "Listing the services failed with HTTP 403: ModelArts.0105: no permission.",
                 "data 3 h old",
-                "data never read",
+                "lab Cannot be read services not known; not listed since the exporter started",
                 "modelarts-exporter once",
             ],
         ),
