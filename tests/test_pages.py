@@ -150,7 +150,26 @@ def test_times_are_for_programs_and_for_people() -> None:
 
 
 def test_a_fleet_that_is_well_says_so() -> None:
-    assert "The one service is well" in words(ask(one("a", Deployment(NOW - DAY))))
+    fleet = one("a", Deployment(NOW - DAY))
+    assert "The one service is well" in words(ask(fleet))
+    fleet.project("lab", up=None)
+    assert "The one service was well when last read" in words(ask(fleet))
+
+
+def test_services_that_were_not_read_yet_are_not_called_well() -> None:
+    fleet = Fleet()
+    for number in (1, 2):
+        fleet.put("prod", opened(row("a", number), NOW, history=False).account)
+    fleet.project("prod")
+    seen = words(ask(fleet))
+    assert "The 2 services were not read yet Their logs are read one after the other" in seen
+    fleet.service("prod", row("b", 3), [Deployment(NOW - DAY)])
+    assert "2 of 3 services were not read yet, the others are well" in words(ask(fleet))
+
+
+def test_the_title_tells_a_tab_in_the_background_how_it_stands() -> None:
+    assert "<title>6 of 15 services need attention · ModelArts exporter</title>" in ask(lively()).text
+    assert "<title>recommender: Failing · ModelArts exporter</title>" in ask(lively(), SERVICE).text
 
 
 @pytest.mark.parametrize("path", ["", SERVICE, "services/nothing", "?page=many"])

@@ -76,6 +76,11 @@ class Overview(NamedTuple):
         return sum(project.urgent for project in self.projects)
 
     @property
+    def unread(self) -> int:
+        """Services of all projects of which nothing but their line in the list is known."""
+        return sum(project.states.get("new", 0) for project in self.projects)
+
+    @property
     def project_names(self) -> Sequence[str]:
         """Those to choose from; one that was asked for and is gone stays chosen."""
         return sorted({project.name for project in self.projects} | {self.wanted.project} - {""})
