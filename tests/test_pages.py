@@ -272,7 +272,8 @@ def test_beside_each_drawn_deployment_is_what_went_wrong_and_what_to_do() -> Non
 
 def test_each_node_of_an_edge_service_has_its_result() -> None:
     seen = words(ask(lively(), f"services/{row('', 20).service_id}"))
-    assert "3 succeeded, 1 failed Each node failed deploy on gate-south" in seen
+    assert "3 succeeded, 1 failed failed deploy on gate-south The 3 nodes that succeeded" in seen
+    assert "succeeded deploy on gate-north" in seen
     assert "Edge nodes" not in words(ask(lively(), SERVICE))
 
 
@@ -289,6 +290,13 @@ def test_each_node_of_an_edge_service_has_its_result() -> None:
 )
 def test_a_service_says_what_its_state_means(number: int, sentence: str) -> None:
     assert sentence in words(ask(lively(), f"services/{row('', number).service_id}"))
+
+
+def test_a_service_that_is_degraded_without_any_update_is_not_said_to_have_one() -> None:
+    fleet = Fleet()
+    fleet.service("prod", row("nightly", 1, "failed", "batch"))
+    seen = words(ask(fleet, SERVICE))
+    assert "The cloud calls it failed No update of it has been seen: look for abnormal events" in seen
 
 
 def test_a_deployment_of_unknown_end_is_drawn_without_one() -> None:

@@ -116,11 +116,11 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(visit: Visit) -> 
 
 def test_the_result_of_each_node_can_be_unfolded(visit: Visit) -> None:
     page = visit(lively(), CAMERAS)
-    expect(page.get_by_text("deploy on gate-south")).to_have_count(2)
-    older = page.locator("details").nth(1)
-    expect(older.get_by_text("deploy on gate-north")).not_to_be_visible()
-    older.get_by_text("Each node").click()
-    expect(older.get_by_text("deploy on gate-north")).to_be_visible()
+    expect(page.get_by_text("deploy on gate-south").first).to_be_visible()
+    newest = page.locator("details").first
+    expect(newest.get_by_text("deploy on gate-north")).not_to_be_visible()
+    newest.get_by_text("The 3 nodes that succeeded").click()
+    expect(newest.get_by_text("deploy on gate-north")).to_be_visible()
 
 
 def test_without_javascript_everything_is_the_same(visit: Visit) -> None:
