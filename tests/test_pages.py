@@ -228,7 +228,7 @@ def test_a_crowd_comes_in_pages_that_keep_the_filter() -> None:
     assert "101 to 200 of 430" in words(page)
     assert "Page 2 of 5" in words(page)
     links = Links(page.text).links
-    assert {"?state=ok", "?state=ok&page=3"} <= set(links)
+    assert {"?state=ok", "?state=ok&page=3", "?state=ok&page=5"} <= set(links)
     assert page.text.count('<th role="rowheader"') == PAGE_ROWS
 
 
@@ -261,6 +261,13 @@ def test_a_service_draws_its_phases_and_its_abnormal_events() -> None:
     assert page.text.count('<path class="abnormal" d="M-6 0H6L0 11z"/>') == 6
     assert f"<title>2026-07-01T09:18:30Z {PULL_FAILED}</title>" in page.text
     assert "image pull 6 min 1 s, not finished" in words(page)
+
+
+def test_a_cause_that_nothing_is_known_of_is_called_so() -> None:
+    cameras = f"services/{row('', 20).service_id}"
+    assert "unknown cause Node gate-south: deploy failed" in words(ask(lively()))
+    assert "Why it is failing: unknown cause Node gate-south" in words(ask(lively(), cameras))
+    assert told(lively(), cameras)["service"]["reason"] == "other"
 
 
 def test_beside_each_drawn_deployment_is_what_went_wrong_and_what_to_do() -> None:

@@ -101,6 +101,10 @@ def test_ten_thousand_services_are_turned_page_by_page(visit: Visit) -> None:
     expect(page.get_by_text("101 to 200 of 10,000")).to_be_visible()
     page.get_by_role("link", name="Previous").click()
     expect(page.get_by_text("1 to 100 of 10,000")).to_be_visible()
+    page.get_by_role("link", name="Last").click()
+    expect(page.get_by_text("9,901 to 10,000 of 10,000")).to_be_visible()
+    page.get_by_role("link", name="First").click()
+    expect(page.get_by_text("1 to 100 of 10,000")).to_be_visible()
 
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(visit: Visit) -> None:

@@ -62,6 +62,8 @@ class Pages:
             segment=lambda text: quote(text, safe="", errors="replace"),
             link=lambda wanted: f"?{wanted.query()}" if wanted.query() else "./",
             words=lambda name: name.replace("_", " "),
+            # The metrics' word for it says nothing to who does not know the others.
+            cause=lambda reason: "unknown cause" if reason == "other" else reason.replace("_", " "),
         )
         self._style_sheet = (files("exporter.adapters.web") / "templates" / "style.css").read_bytes()
 
