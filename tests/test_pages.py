@@ -176,7 +176,7 @@ def test_the_title_tells_a_tab_in_the_background_how_it_stands() -> None:
 def test_every_page_says_that_the_poll_loop_hangs(path: str) -> None:
     fleet = one("a", Deployment(NOW - DAY))
     hangs = words(ask(fleet, path, healthy=lambda: (False, "The poll loop has not ticked for 400 s.")))
-    assert "Nothing new is read. The poll loop has not ticked for 400 s. What is shown is from before" in hangs
+    assert "Nothing new is read. The poll loop has not ticked for 400 s. What is shown is from" in hangs
     assert "service is well" not in hangs
     assert "Nothing new is read" not in words(ask(fleet, path))
 
@@ -388,13 +388,31 @@ def test_every_link_of_a_page_is_relative_and_leads_somewhere(path: str) -> None
 @pytest.mark.parametrize(
     "path", ["", SERVICE, "services/nothing", "api/v1/services", f"api/v1/{SERVICE}", "style.css"]
 )
-def test_head_answers_as_get_without_the_body(path: str) -> None:
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_head_answers_as_get_without_the_body(path: str, encoding: str) -> None:
+    accepting = {"Accept-Encoding": encoding}
     with serving(lively()) as url:
-        whole, head = requests.get(url + path, timeout=WAIT), requests.head(url + path, timeout=WAIT)
+        with requests.get(url + path, headers=accepting, timeout=WAIT, stream=True) as whole:
+            body = whole.raw.read(decode_content=False)
+        head = requests.head(url + path, headers=accepting, timeout=WAIT)
     assert (head.status_code, head.content) == (whole.status_code, b"")
-    assert head.headers["Content-Length"] == str(len(whole.content))
+    assert head.headers["Content-Length"] == str(len(body))
+    assert head.headers.get("Content-Encoding") == whole.headers.get("Content-Encoding")
     if path != "style.css":
         assert whole.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["", SERVICE, "api/v1/services", f"api/v1/{SERVICE}", "style.css"])
+def test_who_takes_gzip_is_sent_a_fraction(path: str) -> None:
+    texts = []
+    with serving(lively()) as url:
+        for encoding in ("identity", "gzip"):
+            answer = requests.get(url + path, headers={"Accept-Encoding": encoding}, timeout=WAIT)
+            texts.append(answer.text)
+            assert answer.headers["Vary"] == "Accept-Encoding"
+            assert answer.headers.get("Content-Encoding", "identity") == encoding
+    assert texts[0] == texts[1]
+    assert int(answer.headers["Content-Length"]) < len(answer.content) / 3
 
 
 @pytest.mark.parametrize("path", ["", SERVICE, "services/nothing"])
