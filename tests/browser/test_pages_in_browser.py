@@ -10,8 +10,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from exporter.core.progress_rules import PHASES
+from exporter.core.records import Model
 from tests.browser.chromium import served
-from tests.page_fleets import Fleet, beginning, broken, crowd, empty, lively, row
+from tests.page_fleets import HOUR, NOW, Deployment, Fleet, beginning, broken, crowd, empty, lively, row
 
 pytestmark = pytest.mark.browser
 
@@ -188,6 +189,19 @@ def test_names_that_are_long_and_texts_that_are_hostile_stay_in_their_place(visi
         page = visit(fleet, path, PHONE)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
         assert page.locator("b b, h1 b, h3 b, th b").count() == 0
+
+
+def test_a_name_that_is_read_from_the_right_turns_no_number_around(visit: Visit) -> None:
+    fleet = Fleet()
+    model = Model("m-1", "\u0646\u0645\u0648\u0630\u062c", "2.3.0", weight=100.0)
+    fleet.service("prod", row("shop", 1), [Deployment(NOW - HOUR, models=(model,))])
+    fleet.project("prod")
+    models = visit(fleet, RECOMMENDER).locator(".models li").first
+    assert models.evaluate("""found => {
+        const name = found.querySelector("strong"), version = document.createRange();
+        version.selectNode(name.nextSibling);
+        return name.getBoundingClientRect().left < version.getBoundingClientRect().left;
+    }""")
 
 
 @pytest.mark.parametrize(
