@@ -441,6 +441,13 @@ def test_a_page_has_no_script_no_inline_style_and_nothing_from_elsewhere(path: s
     assert "unsafe" not in policy
 
 
+def test_the_icon_is_a_picture_that_the_policy_allows() -> None:
+    page, icon = ask(lively(), SERVICE), ask(lively(), "icon.svg")
+    assert '<link rel="icon" href="../icon.svg" type="image/svg+xml">' in page.text
+    assert (icon.status_code, icon.headers["Content-Type"]) == (200, "image/svg+xml")
+    assert "img-src 'self'" in page.headers["Content-Security-Policy"]
+
+
 HOSTILE = "</title><script>alert(1)</script>\"'>&\ud800\x1b[31m\u202e\x00"
 
 

@@ -19,10 +19,11 @@ from exporter.core.overview import ProjectStatus, Services
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
-# Pages are made of their own style sheet and a form that asks for a page: no script, nothing foreign.
+# Pages are made of their own style sheet, icon and a form that asks for a page: no script, nothing foreign.
 _SAFETY = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
     ),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -112,6 +113,7 @@ class App(Generic[P]):
         self._routes: dict[str, dict[str, Callable[[Environ], Response]]] = {
             "/": {"GET": pages.overview},
             "/style.css": {"GET": pages.style},
+            "/icon.svg": {"GET": pages.icon},
             "/api/v1/services": {"GET": api.services},
             "/-/healthy": {"GET": lambda _: verdict(self._healthy(), HTTPStatus.SERVICE_UNAVAILABLE)},
             "/-/ready": {"GET": lambda _: verdict(self._ready(), HTTPStatus.SERVICE_UNAVAILABLE)},

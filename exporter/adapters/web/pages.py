@@ -65,7 +65,9 @@ class Pages:
             # The metrics' word for it says nothing to who does not know the others.
             cause=lambda reason: "unknown cause" if reason == "other" else reason.replace("_", " "),
         )
-        self._style_sheet = (files("exporter.adapters.web") / "templates" / "style.css").read_bytes()
+        beside = files("exporter.adapters.web") / "templates"
+        self._style_sheet = (beside / "style.css").read_bytes()
+        self._icon = (beside / "icon.svg").read_bytes()
 
     def overview(self, environ: Environ) -> Response:
         """The fleet, worst first."""
@@ -90,6 +92,11 @@ class Pages:
         """The one style sheet."""
         del environ
         return Response(HTTPStatus.OK, "text/css; charset=utf-8", [self._style_sheet])
+
+    def icon(self, environ: Environ) -> Response:
+        """What marks the pages among a browser's tabs."""
+        del environ
+        return Response(HTTPStatus.OK, "image/svg+xml", [self._icon])
 
     def _refused(self, root: str, error: BadQueryError) -> Response:
         now = self._known.clock()
