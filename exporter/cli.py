@@ -206,7 +206,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    """Start an emulated cloud, the exporter on it, and Prometheus where it is installed."""
+    """Start an emulated cloud, the exporter on it, and Prometheus and Alertmanager where installed."""
     return demo.run(options.listen, _logger(options.log_level, options.log_format))
 
 
