@@ -229,7 +229,8 @@ def test_the_strip_spans_everything_that_is_kept() -> None:
 @pytest.mark.parametrize(
     ("ago", "labels"),
     [
-        (MINUTE, ["09:00", "09:15", "09:30", "09:45", "10:00"]),
+        (MINUTE, ["09:50", "09:55", "10:00"]),
+        (HOUR, ["09:00", "09:15", "09:30", "09:45", "10:00"]),
         (5 * HOUR, ["06:00", "08:00", "10:00"]),
         (DAY, ["30 Jun 12:00", "30 Jun 18:00", "01 Jul 00:00", "01 Jul 06:00"]),
         (9 * DAY, ["24 Jun", "27 Jun", "30 Jun"]),

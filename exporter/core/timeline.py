@@ -14,6 +14,8 @@ _SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
 # The longest timeout that a deployment can be given; one that hangs for days must not squeeze the others.
 _LONGEST_AXIS = 2 * _HOUR
 _SHORTEST_AXIS = _MINUTE
+# What happened within minutes, as just after the first start, is not to stand in one heap.
+_SHORTEST_STRIP = 10 * _MINUTE
 # A phase of some milliseconds is still to be seen: two pixels of a phone's width.
 _NARROWEST = 0.6
 # Labels of sixty pixels beside each other on a phone.
@@ -120,7 +122,7 @@ def strip(history: History, still_open: Iterable[Update], now: int) -> Strip | N
     if not times:
         return None
     end = max(now, *times)
-    begin = min(*times, end - _HOUR)
+    begin = min(*times, end - _SHORTEST_STRIP)
     axis = end - begin
     return Strip(
         begin,
