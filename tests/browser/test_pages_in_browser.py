@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -185,9 +186,9 @@ def test_names_that_are_long_and_texts_that_are_hostile_stay_in_their_place(visi
     text = "<b>x</b>" * 60
     fleet.service("p" * 64, row(text, 1))
     fleet.project("p" * 64, up=False, error=text)
-    for path in ("", RECOMMENDER):
-        page = visit(fleet, path, PHONE)
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    for path, width in product(("", RECOMMENDER), (320, 360, 600, 1100)):
+        page = visit(fleet, path, (width, 740))
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.locator("b b, h1 b, h3 b, th b").count() == 0
 
 
