@@ -316,6 +316,7 @@ def test_a_deployment_of_unknown_end_is_drawn_without_one() -> None:
     fleet.histories = dict.fromkeys(fleet.histories, History(events, updates))
     page = ask(fleet, SERVICE)
     assert "no result" in words(page)
+    assert 'aria-label="1 update and 1 event, of them 0 abnormal, from' in page.text
     assert 'class="end' not in page.text
     assert '<span class="none" title="Nobody was watching when it settled.">unknown</span>' in page.text
 

@@ -61,6 +61,7 @@ class Pages:
             commas="{:,}".format,
             segment=lambda text: quote(text, safe="", errors="replace"),
             link=lambda wanted: f"?{wanted.query()}" if wanted.query() else "./",
+            counted=lambda number, noun: f"{number:,} {noun}{'' if number == 1 else 's'}",
             words=lambda name: name.replace("_", " "),
             # The metrics' word for it says nothing to who does not know the others.
             cause=lambda reason: "unknown cause" if reason == "other" else reason.replace("_", " "),
