@@ -76,8 +76,12 @@ def test_a_service_counts_once_however_many_exporters_tell_of_it(query: Query) -
     """In what is so now, and per bar; a share is the same from all, and the docs tell of whole ranges."""
     if "$__range" in query.expr or " / " in query.expr:
         return
-    counted, *_ = query.filled.split(" or 0 * ")
-    for node in ours.nodes(counted):
+    found = ours.nodes(query.filled)
+    zeroed = [node for node in found if isinstance(node, promql.BinaryExpr) and str(node.lhs) == "0"]
+    none = {node.rhs.prettify() for node in zeroed}
+    for node in found:
+        if node.prettify() in none:
+            continue  # zero times whatever it is
         if isinstance(node, promql.AggregateExpr) and str(node.op) in ("sum", "count"):
             once = [
                 selector
