@@ -30,6 +30,24 @@ _SEVERITIES = ("critical", "warning", "info", "none")
 # Free keys: their content is the user's.
 _OPEN = ("labels",)
 
+_MATCHER = r'[a-zA-Z_][a-zA-Z0-9_]*\s*(=~|!~|!=|=)\s*"([^"\\\n`]|\\.)*"'
+_URL = (r"https?://[^\s\"'{}`]+", "an http or https URL")
+_UID = (r"[a-zA-Z0-9_-]+", "letters, digits, - and _")
+# What a text must be to come through YAML, PromQL and Prometheus' templates as it is meant.
+_TEXTS = {
+    "job": (r'[^"\\\n`{}]+', "a name without quotes, backslashes and braces"),
+    "matchers": (rf"({_MATCHER}(\s*,\s*{_MATCHER})*)?", 'label matchers, such as cluster="prod",env!="test"'),
+    "runbooks": _URL,
+    "dashboards.base_url": _URL,
+    "dashboards.service": _UID,
+    "dashboards.overview": _UID,
+    "dashboards.edge": _UID,
+    "dashboards.exporter": _UID,
+    **dict.fromkeys(
+        (f"severities.{name}" for name in ("critical", "warning", "info")), (r"[^\s\"'{}`]+", "one word")
+    ),
+}
+
 
 class ConfigError(Exception):
     """What is wrong with a table of values, with the name of the key."""
@@ -71,7 +89,7 @@ def _overridden(table: Any, changes: Any, path: str) -> dict[str, Any]:
     for key, value in changes.items():
         name = f"{path}.{key}" if path else str(key)
         if path in _OPEN:
-            result[key] = str(value)
+            result[key] = _label(key, value, name)
         elif key not in table:
             raise ConfigError(f"{name}: unknown key; known are {', '.join(map(str, table))}")
         elif isinstance(table[key], Mapping):
@@ -81,10 +99,23 @@ def _overridden(table: Any, changes: Any, path: str) -> dict[str, Any]:
     return result
 
 
+def _label(key: Any, value: Any, name: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", str(key)) or key in ("alertname", "severity"):
+        raise ConfigError(f"{name}: {key!r} cannot be the name of a label of one's own")
+    if isinstance(value, Mapping | list) or value is None:
+        raise ConfigError(f"{name}: {value!r} is no text")
+    return str(value)
+
+
 def _checked(default: Any, value: Any, name: str, key: str) -> Any:
     """`value` if it is of the default's kind."""
     if key == "severity" and value not in _SEVERITIES:
-        raise ConfigError(f"{name}: {value!r} is none of {', '.join(_SEVERITIES)}")
+        raise ConfigError(f"{name}: {value!r} is none of {', '.join(_SEVERITIES)}; `severities` renames them")
+    if name in _TEXTS:
+        pattern, rule = _TEXTS[name]
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ConfigError(f"{name}: {value!r} does not fit; it must be {rule}")
+        return value
     if isinstance(default, bool) or isinstance(value, bool):
         fits = isinstance(default, bool) and isinstance(value, bool)
     elif isinstance(default, int | float):

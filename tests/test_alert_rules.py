@@ -100,11 +100,14 @@ def test_a_file_of_ones_own_changes_what_it_names_and_nothing_else(tmp_path: Pat
         "alerts:\n"
         "  ModelArtsUpdateStuck: {older_than: 45m, severity: critical}\n"
         "  ModelArtsWatchdog: {enabled: false}\n"
+        "severities: {warning: ticket}\n"
     )
     found = {rule.get("alert"): rule for rule in rules(render("--config", str(mine), "--output", "-").stdout)}
     stuck, other = found["ModelArtsUpdateStuck"], found["ModelArtsUpdateStuckLong"]
     assert stuck["labels"] == {"severity": "critical", "team": "ml"}
     assert other["labels"] == {"severity": "critical", "team": "ml"}
+    assert found["ModelArtsDataStale"]["labels"]["severity"] == "critical"
+    assert found["ModelArtsServiceDegraded"]["labels"]["severity"] == "ticket"
     assert "> 2700\n" in stuck["expr"]
     assert "> 7200\n" in other["expr"]
     assert found.keys() == {*PROMISED, None} - {"ModelArtsWatchdog"}
@@ -114,6 +117,8 @@ def test_a_file_of_ones_own_changes_what_it_names_and_nothing_else(tmp_path: Pat
             name = str(selector.name)
             exempt = name in ours.OF_PROMETHEUS or ":" in name
             assert exempt or "cluster" in named, f"{name} in {rule['expr']}"
+        for asked in re.findall("printf `[^`]*`", rule.get("annotations", {}).get("description", "")):
+            assert asked.count('cluster="eu",') == asked.count("project=%q"), asked
 
 
 @pytest.mark.parametrize(
@@ -121,7 +126,15 @@ def test_a_file_of_ones_own_changes_what_it_names_and_nothing_else(tmp_path: Pat
     [
         ("alerts: {ModelArtsUpdateStuk: {for: 1m}}", "alerts.ModelArtsUpdateStuk: unknown key"),
         ("alerts: {ModelArtsUpdateStuck: {window: 1m}}", "alerts.ModelArtsUpdateStuck.window: unknown key"),
-        ("severities: {}", "severities: unknown key"),
+        ("routes: {}", "routes: unknown key"),
+        ("severities: {page: critical}", "severities.page: unknown key; known are critical, warning, info"),
+        ("severities: {critical: very bad}", "'very bad' does not fit; it must be one word"),
+        ("matchers: '{cluster=\"eu\"}'", 'it must be label matchers, such as cluster="prod"'),
+        ("matchers: cluster=eu", "matchers: 'cluster=eu' does not fit"),
+        ("runbooks: see the wiki", "runbooks: 'see the wiki' does not fit; it must be an http or https URL"),
+        ("dashboards: {edge: a/b}", "dashboards.edge: 'a/b' does not fit"),
+        ("labels: {severity: page}", "labels.severity: 'severity' cannot be the name of a label"),
+        ("labels: {team: [ml]}", "labels.team: ['ml'] is no text"),
         ("alerts: {ModelArtsUpdateStuck: {for: 90}}", "alerts.ModelArtsUpdateStuck.for: 90 does not fit"),
         ("alerts: {ModelArtsUpdateStuck: {older_than: 0m}}", "older_than: '0m' does not fit"),
         ("alerts: {ModelArtsUpdateStuck: {older_than: soon}}", "older_than: 'soon' does not fit"),
