@@ -226,8 +226,11 @@ def lively() -> Fleet:
         row("fraud-detector", 6, "deploying"),
         [Deployment(ago(DAY)), Deployment(ago(3 * MINUTE), None)],
     )
-    for number, name in enumerate(("churn", "forecast", "ocr", "pricing", "ranking"), 7):
+    for number, name in enumerate(("churn", "forecast", "ocr", "ranking"), 7):
         fleet.service("prod", row(name, number), [Deployment(ago(number * DAY), (3 + number % 4) * MINUTE)])
+    down = msgspec.structs.replace(row("pricing", 11, "failed"), transition_at=ago(2 * HOUR))
+    unhealthy = Event(ago(2 * HOUR, -SECOND), ABNORMAL, UNHEALTHY)
+    fleet.service("prod", down, [Deployment(ago(11 * DAY), 6 * MINUTE)], [unhealthy])
     fleet.service(
         "prod", row("old-ranking", 12, "stopped"), [Deployment(ago(20 * DAY), 9 * MINUTE, UNHEALTHY, 0.82)]
     )

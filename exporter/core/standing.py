@@ -9,7 +9,6 @@ from exporter.core.views import ServiceView
 # As the alert ModelArtsUpdateStuck: the cloud gives up by itself after 20 minutes, unless told otherwise.
 STUCK_MS = 30 * 60 * 1000
 
-_DEGRADED = ("concerning", "failed")
 _UNDER_WAY = ("deploying", "pending", "waiting")
 
 
@@ -24,9 +23,10 @@ class State(NamedTuple):
 
 STATES = (
     State("failing", "Failing", "the newest settled update failed", urgent=True),
+    State("failed", "Down", "the cloud calls it failed: nothing of it serves", urgent=True),
     State("stuck", "Stuck", "an update has been open for more than 30 minutes", urgent=True),
     State("unreadable", "Unreadable", "the last read of its logs failed; older data is shown", urgent=True),
-    State("degraded", "Degraded", "the cloud calls it concerning or failed", urgent=True),
+    State("degraded", "Degraded", "the cloud calls it concerning: a part of it does not work", urgent=True),
     State("updating", "Updating", "an update is under way"),
     State("new", "Not read yet", "it was listed, but its logs were not read yet"),
     State("ok", "OK", "the newest settled update succeeded, or there was none"),
@@ -66,11 +66,13 @@ def state_of(account: Account, now: int) -> str:
         state = "stopped"
     elif account.failing:
         state = "failing"
+    elif status == "failed":
+        state = "failed"
     elif account.open and now - account.open[0].update_time > STUCK_MS:
         state = "stuck"
     elif account.up is False:
         state = "unreadable"
-    elif status in _DEGRADED:
+    elif status == "concerning":
         state = "degraded"
     elif account.open or status in _UNDER_WAY:
         state = "updating"

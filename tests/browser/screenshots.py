@@ -27,8 +27,8 @@ class Picture(NamedTuple):
 
 # Those of the README; the screens end where a row ends.
 SHOWN = (
-    Picture("overview", "lively", screen=(1280, 780)),
-    Picture("overview-dark", "lively", scheme="dark", screen=(1280, 780)),
+    Picture("overview", "lively", screen=(1280, 761)),
+    Picture("overview-dark", "lively", scheme="dark", screen=(1280, 761)),
     Picture("service", "lively", RECOMMENDER, screen=(1280, 905)),
     Picture("phone", "lively", screen=PHONE),
 )
