@@ -20,7 +20,11 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [
         *ROOT.glob("*.md"),
-        *(path for folder in ("docs", "deploy", "alerts") for path in (ROOT / folder).rglob("*.md")),
+        *(
+            path
+            for folder in ("docs", "deploy", "alerts", "dashboards")
+            for path in (ROOT / folder).rglob("*.md")
+        ),
     ]
 )
 README = (ROOT / "README.md").read_text()
@@ -179,6 +183,13 @@ def test_the_readme_tells_of_every_command_and_flag_and_of_no_other() -> None:
     ours = {flag for command in COMMANDS for flag in flags_of(command)}
     reference = README.partition("## Reference")[2]
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z.-]*", reference)) == ours
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text()
+    assert set(re.findall(r"`modelarts-exporter ([a-z][a-z-]*)", text)) <= set(COMMANDS)
+    assert set(re.findall(r"`(--shard[a-z.]*)", text)) <= flags_of("run")
 
 
 # -- the fields of the API
