@@ -11,6 +11,8 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 PYTHON := .venv/bin/python
 SETUP := .venv/.set-up
+# Node, which is in Playwright's package, wants the library, and Debian's base has it not.
+BROWSER := 'chromium:chromium' 'libatomic.so.1:libatomic1'
 PEERS := 'prometheus:prometheus' 'promtool:prometheus' 'prometheus-alertmanager|alertmanager:prometheus-alertmanager'
 
 .PHONY: help
@@ -46,7 +48,7 @@ live: $(SETUP) ## Run the tests against a real Prometheus
 
 .PHONY: browser
 browser: $(SETUP) ## Run the tests of the pages in a real browser
-	@.ci/with "the tests in a browser" chromium:chromium -- true
+	@.ci/with "the tests in a browser" $(BROWSER) -- true
 	$(PYTHON) -m pytest -q -n 2 -m browser
 
 .PHONY: image-test
@@ -69,7 +71,7 @@ docs: $(SETUP) ## Write the generated pages of docs/ anew
 
 .PHONY: screenshots
 screenshots: $(SETUP) ## Take the pictures of docs/images/ anew
-	@.ci/with "the pictures" chromium:chromium -- $(PYTHON) tests/browser/screenshots.py docs/images
+	@.ci/with "the pictures" $(BROWSER) -- $(PYTHON) tests/browser/screenshots.py docs/images
 
 .PHONY: fmt
 fmt: $(SETUP) ## Format the code, and mend what can be mended
