@@ -120,6 +120,17 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(visit: Visit) -> 
     assert {"Services", "Metrics", "prod", "q", "state", "project", "Show", "recommender"} <= set(reached)
 
 
+def test_the_keyboard_can_skip_the_projects(visit: Visit) -> None:
+    page = visit(lively())
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to the content")
+    expect(skip).to_be_in_viewport()
+    skip.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").inner_text().startswith("All")
+    expect(skip).not_to_be_in_viewport()
+
+
 def test_the_result_of_each_node_can_be_unfolded(visit: Visit) -> None:
     page = visit(lively(), CAMERAS)
     expect(page.get_by_text("deploy on gate-south").first).to_be_visible()
