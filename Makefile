@@ -62,9 +62,9 @@ bench: $(SETUP) ## Measure; the numbers are for people, nothing fails
 # By way of a file of its own, so that a generator that fails leaves the page as it was.
 .PHONY: docs
 docs: $(SETUP) ## Write the generated pages of docs/ anew
-	@$(PYTHON) -m exporter.metrics_docs >docs/.new && mv docs/.new docs/metrics.md
-	@$(PYTHON) -m exporter.config_docs >docs/.new && mv docs/.new docs/configuration.md
-	@$(PYTHON) -c 'from exporter.core.causes import as_markdown; print(as_markdown(), end="")' >docs/.new \
+	@$(PYTHON) -m docs.source.metrics >docs/.new && mv docs/.new docs/metrics.md
+	@$(PYTHON) -m docs.source.configuration >docs/.new && mv docs/.new docs/configuration.md
+	@$(PYTHON) -c 'from exporter.core.classifier.classifier import as_markdown; print(as_markdown(), end="")' >docs/.new \
 		&& mv docs/.new docs/causes.md
 	@$(PYTHON) -m dashboards.source.build
 	@$(PYTHON) alerts/render.py --output alerts/modelarts.rules.yml

@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from exporter import demo, once, program
-from exporter.adapters.store.faults import StoreError
+from exporter import app as program
+from exporter import demo, once
+from exporter.adapters.store.errors import StoreError
+from exporter.app import RunOptions
 from exporter.config import ConfigError, load
-from exporter.core.causes import Classifier, Rule
+from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.emulator import ScenarioError, live, scenario_names
-from exporter.program import RunOptions
-from exporter.wiring import Shard
+from exporter.factory import Shard
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
@@ -270,7 +271,7 @@ def _add_classify(parser: argparse.ArgumentParser) -> None:
 def _classify(options: argparse.Namespace) -> int:
     """Tell what an event text means: phase, reason, remedy."""
     rules = load(options.config_file, os.environ).causes if options.config_file else ()
-    classifier = Classifier([Rule(rule.reason, rule.pattern.pattern, rule.remedy) for rule in rules])
+    classifier = Classifier([CustomRule(rule.reason, rule.pattern.pattern, rule.remedy) for rule in rules])
     texts = options.text or (line.rstrip("\n") for line in sys.stdin)
     if options.text and not any(" " in text for text in options.text):
         texts = [" ".join(options.text)]  # one text that was not quoted

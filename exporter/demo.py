@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from structlog.typing import FilteringBoundLogger
 
+from exporter.app import Exporter, RunOptions, await_signal
 from exporter.emulator import (
     DEFAULT_DOMAIN,
     DEFAULT_PASSWORD,
@@ -24,7 +25,6 @@ from exporter.emulator import (
     Server,
     live,
 )
-from exporter.program import Program, RunOptions, await_signal
 
 # Beside the package in a checkout; the wheel does not carry them.
 _ALERTS = Path(__file__).parents[1] / "alerts"
@@ -55,7 +55,7 @@ def run(listen: str, log: FilteringBoundLogger) -> int:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelarts-exporter-demo-")))
         cloud = stack.enter_context(live())
         alertmanager = _start_alertmanager(stack, directory)
-        program = Program(
+        program = Exporter(
             RunOptions(
                 _config(directory, cloud, alertmanager), (listen,), storage_path=str(directory / "data")
             ),

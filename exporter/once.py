@@ -6,17 +6,17 @@ import time
 
 from structlog.typing import FilteringBoundLogger
 
-from exporter.adapters.cloud.gate import monotonic_ms
+from exporter.adapters.modelarts.rate_limiter import monotonic_ms
+from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.database import Store
-from exporter.adapters.telemetry import Telemetry
+from exporter.app import VERSION, exposition, now_ms, revision
 from exporter.config import load
-from exporter.core.causes import Classifier
+from exporter.core.classifier.classifier import Classifier
 from exporter.core.records import ABNORMAL, NORMAL
-from exporter.poller import Poller
-from exporter.program import VERSION, exposition, now_ms, revision
-from exporter.publisher import Publisher
-from exporter.teller import Teller
-from exporter.wiring import Shard, lanes
+from exporter.engine.poller import Poller
+from exporter.engine.publisher import Publisher
+from exporter.engine.reporter import Reporter
+from exporter.factory import Shard, project_resources
 
 # How long the loop sleeps when nothing is due; a poll takes seconds, so this costs nothing.
 _NAP_SECONDS = 0.02
@@ -26,11 +26,11 @@ def run(config_file: str, storage_path: str, shard: Shard, log: FilteringBoundLo
     """Read every project once and write the exposition to stdout. Returns 1 if any project failed."""
     config = load(config_file, os.environ)
     names = [project.name for project in config.projects]
-    telemetry = Telemetry(names, [], version=VERSION, revision=revision())
+    metrics = SelfMetrics(names, [], version=VERSION, revision=revision())
     publisher = Publisher(exposition(config))
     store = Store.open(storage_path)
-    poller = Poller(store, publisher, telemetry, Teller(log, telemetry), clock=now_ms, ticks=monotonic_ms)
-    poller.adopt(lanes(config, shard, telemetry, now_ms))
+    poller = Poller(store, publisher, metrics, Reporter(log, metrics), clock=now_ms, ticks=monotonic_ms)
+    poller.adopt(project_resources(config, shard, metrics, now_ms))
     while True:
         poller.step()
         if poller.idle and poller.caught_up():
@@ -39,7 +39,7 @@ def run(config_file: str, storage_path: str, shard: Shard, log: FilteringBoundLo
     poller.close()
     store.close()
     snapshot = publisher.snapshot
-    pieces = snapshot.page.body(openmetrics=False, gzip=False, tail=telemetry.render(openmetrics=False))
+    pieces = snapshot.page.body(openmetrics=False, gzip=False, tail=metrics.render(openmetrics=False))
     sys.stdout.write(b"".join(pieces).decode())
     return 0 if all(project.up for project in snapshot.projects) else 1
 

@@ -24,11 +24,11 @@ from typing import NamedTuple
 from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 
-from exporter.adapters.exposition import Exposition
-from exporter.adapters.telemetry import Telemetry
-from exporter.adapters.web.app import App, Page
+from exporter.adapters.prometheus.exposition import Exposition
+from exporter.adapters.prometheus.self_metrics import SelfMetrics
+from exporter.adapters.web.app import Page, WebApp
 from exporter.adapters.web.server import WebServer
-from exporter.core.metric import Family, Sample
+from exporter.core.metrics.family import Family, Sample
 
 CHANGES_PER_SECOND = 50
 SCRAPES = 200
@@ -131,12 +131,12 @@ def scrape(port: int, pause: float, count: int, answer: "multiprocessing.Queue[l
     answer.put(taken)
 
 
-def measure(label: str, page: Callable[[], Page], telemetry: Callable[[bool], bytes]) -> float:
+def measure(label: str, page: Callable[[], Page], metrics: Callable[[bool], bytes]) -> float:
     """Serve, scrape, and print what a scrape took; return the median."""
-    app = App(
+    app = WebApp(
         page=page,
         on_scraped=lambda _: None,
-        telemetry_render=telemetry,
+        render_self_metrics=metrics,
         healthy=lambda: (True, ""),
         ready=lambda: (True, ""),
         reload=None,
@@ -183,10 +183,10 @@ def main(size: int) -> None:
     parts = exposition.page().body(openmetrics=False, gzip=True, tail=b"")
     print(f"page {plain / 1e6:.1f} MB, gzip {sum(map(len, parts)) / 1e6:.1f} MB")
 
-    telemetry = Telemetry(["prod"], [], version="0", revision="0")
+    metrics = SelfMetrics(["prod"], [], version="0", revision="0")
     floor = measure("floor, ready bytes", partial(Ready, [b"".join(parts)]), lambda _: b"")
     del parts
-    still = measure("nothing changes", exposition.page, telemetry.render)
+    still = measure("nothing changes", exposition.page, metrics.render)
 
     ended = threading.Event()
     busy = []
@@ -203,7 +203,7 @@ def main(size: int) -> None:
 
     writer = threading.Thread(target=change)
     writer.start()
-    moving = measure(f"{CHANGES_PER_SECOND} change per second", exposition.page, telemetry.render)
+    moving = measure(f"{CHANGES_PER_SECOND} change per second", exposition.page, metrics.render)
     ended.set()
     writer.join()
     print(f"a change costs the writer {statistics.median(busy) * 1e3:.2f} ms; {memory()}")

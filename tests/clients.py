@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from exporter.adapters.cloud.conversation import Credential
-from exporter.adapters.cloud.credentials import AccessKeyCredential, TokenFileCredential
-from exporter.adapters.cloud.guard import Guard
-from exporter.adapters.cloud.iam import PasswordCredential
-from exporter.adapters.cloud.modelarts import ModelArts
-from exporter.adapters.transport import Transport
+from exporter.adapters.http_client import HttpClient
+from exporter.adapters.modelarts.api_client import Credential
+from exporter.adapters.modelarts.credentials import AccessKeyCredential, TokenFileCredential
+from exporter.adapters.modelarts.iam import PasswordCredential
+from exporter.adapters.modelarts.login_limiter import LoginLimiter
+from exporter.adapters.modelarts.source import ModelArtsSource
 from exporter.core.source import Stopping
 from exporter.emulator import (
     DEFAULT_ACCESS_KEY,
@@ -65,9 +65,9 @@ class Talk:
     def __init__(self, url: str, clock: Clock, timeout_seconds: float = 10) -> None:
         self.url = url
         self.clock = clock
-        self.telemetry = Recorder()
-        self.gate = OpenGate()
-        self.guard = Guard(clock)
+        self.metrics = Recorder()
+        self.rate_limiter = OpenGate()
+        self.limiter = LoginLimiter(clock)
         self.timeout_seconds = timeout_seconds
 
     def client(
@@ -75,14 +75,14 @@ class Talk:
         credential: Credential | None = None,
         workspaces: Sequence[str] = ("0",),
         project_id: str = DEFAULT_PROJECT,
-    ) -> ModelArts:
-        return ModelArts(
+    ) -> ModelArtsSource:
+        return ModelArtsSource(
             self.url,
             project_id,
             workspaces,
             credential or self.access_key(),
-            gate=self.gate,
-            telemetry=self.telemetry,
+            rate_limiter=self.rate_limiter,
+            metrics=self.metrics,
             clock=self.clock,
             timeout_seconds=self.timeout_seconds,
         )
@@ -99,9 +99,9 @@ class Talk:
             username,
             read,
             DEFAULT_PROJECT,
-            guard=self.guard,
-            transport=Transport(self.timeout_seconds),
-            telemetry=self.telemetry,
+            limiter=self.limiter,
+            transport=HttpClient(self.timeout_seconds),
+            metrics=self.metrics,
             clock=self.clock,
         )
 
@@ -112,8 +112,8 @@ class Talk:
         name: str = DEFAULT_ACCESS_KEY,
     ) -> AccessKeyCredential:
         return AccessKeyCredential(
-            name, secret, security_token, DEFAULT_PROJECT, guard=self.guard, clock=self.clock
+            name, secret, security_token, DEFAULT_PROJECT, limiter=self.limiter, clock=self.clock
         )
 
     def token_file(self, read: Callable[[], str]) -> TokenFileCredential:
-        return TokenFileCredential(read, guard=self.guard)
+        return TokenFileCredential(read, limiter=self.limiter)

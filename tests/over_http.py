@@ -7,27 +7,27 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog import wrap_logger
 from structlog.testing import CapturingLogger
 
-from exporter.adapters.cloud.conversation import Credential
-from exporter.adapters.exposition import Exposition
+from exporter.adapters.modelarts.api_client import Credential
+from exporter.adapters.prometheus.exposition import Exposition
+from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.database import Store
-from exporter.adapters.telemetry import Telemetry
-from exporter.core.families import PROJECT_FAMILIES, Options, service_families
-from exporter.core.schedule import Pace
-from exporter.core.updates import Policy
-from exporter.course import Lane
+from exporter.core.accounting.apply_updates import CountingPolicy
+from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
+from exporter.core.polling.schedule import PollIntervals
 from exporter.emulator import Cloud, Server, Switches
-from exporter.fetching import Fetchers
-from exporter.poller import Poller
-from exporter.publisher import Publisher
-from exporter.teller import Teller
+from exporter.engine.course import ProjectResources
+from exporter.engine.fetch import Fetcher
+from exporter.engine.poller import Poller
+from exporter.engine.publisher import Publisher
+from exporter.engine.reporter import Reporter
 from tests.clients import Talk
+from tests.expected_series import Series, series
 from tests.fakes import Clock, Inline
-from tests.rig import settings
-from tests.true_series import Series, series
+from tests.poller_harness import settings
 
 SECOND = 1000
-PACE = Pace(interval=10 * SECOND, active_interval=3 * SECOND, sweep_interval=60 * SECOND)
-POLICY = Policy(lateness=60 * SECOND, longest_guess=60 * SECOND)
+PACE = PollIntervals(interval=10 * SECOND, active_interval=3 * SECOND, sweep_interval=60 * SECOND)
+POLICY = CountingPolicy(lateness=60 * SECOND, longest_guess=60 * SECOND)
 
 # One step answers what is due and asks for what that makes due; of a fleet of tens this never ends in more.
 _MOST_STEPS = 1000
@@ -47,26 +47,26 @@ class World:
 
     def restart(self) -> None:
         """The exporter is gone between two steps; another takes over what is durable."""
-        self.telemetry = Telemetry(["prod"], [], version="0", revision="0")
+        self.metrics = SelfMetrics(["prod"], [], version="0", revision="0")
         self.publisher = Publisher(Exposition(service_families(Options()), PROJECT_FAMILIES))
         self.log = CapturingLogger()
         self.poller = Poller(
             self.store,
             self.publisher,
-            self.telemetry,
-            Teller(wrap_logger(self.log), self.telemetry),
+            self.metrics,
+            Reporter(wrap_logger(self.log), self.metrics),
             self.wall,
             self.ticks,
         )
         self.adopt(Inline())
 
-    def adopt(self, fetchers: Fetchers) -> None:
+    def adopt(self, fetchers: Fetcher) -> None:
         """Go on with other fetchers, and a client that knows nothing yet."""
         talk = Talk(self._url, self.wall)
-        talk.guard.clock = self.ticks
+        talk.limiter.clock = self.ticks
         client = talk.client(self._sign(talk))
-        known = settings(pace=PACE, policy=POLICY)
-        self.poller.adopt([Lane(known, client, fetchers, lambda: None, lambda: 5.0)])
+        known = settings(intervals=PACE, policy=POLICY)
+        self.poller.adopt([ProjectResources(known, client, fetchers, lambda: None, lambda: 5.0)])
 
     def rest(self) -> None:
         """Step until nothing is due at this moment."""
@@ -110,7 +110,7 @@ class World:
         """A metric of the exporter itself."""
         return next(
             sample.value
-            for family in text_string_to_metric_families(self.telemetry.render(openmetrics=False).decode())
+            for family in text_string_to_metric_families(self.metrics.render(openmetrics=False).decode())
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )

@@ -7,9 +7,9 @@ from functools import cache
 import promql_parser as promql
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.adapters.telemetry import Telemetry
-from exporter.core.families import PROJECT_FAMILIES, SERVICE_FAMILIES
-from exporter.core.metric import Family
+from exporter.adapters.prometheus.self_metrics import SelfMetrics
+from exporter.core.metrics.families import PROJECT_FAMILIES, SERVICE_FAMILIES
+from exporter.core.metrics.family import Family
 from exporter.core.records import EVENT_TYPES, RESULTS, STATUSES
 
 SERVICE = frozenset({"project", "service_id", "service_name"})
@@ -57,17 +57,17 @@ def _series(family: Family, labels: frozenset[str]) -> dict[str, frozenset[str]]
 
 def _own() -> str:
     """One of everything."""
-    telemetry = Telemetry(["p"], ["a"], version="", revision="")
+    metrics = SelfMetrics(["p"], ["a"], version="", revision="")
     for gauge in (
-        telemetry.rate,
-        telemetry.poll_interval,
-        telemetry.listed,
-        telemetry.clock_skew,
-        telemetry.token_expiry,
+        metrics.rate,
+        metrics.poll_interval,
+        metrics.listed,
+        metrics.clock_skew,
+        metrics.token_expiry,
     ):
         gauge("p", 0)
-    telemetry.alerts_firing("", 0)
-    return telemetry.render(openmetrics=False).decode()
+    metrics.alerts_firing("", 0)
+    return metrics.render(openmetrics=False).decode()
 
 
 def nodes(query: str) -> list[promql.Expr]:

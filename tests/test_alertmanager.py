@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from exporter.adapters.alertmanager import Alertmanager, Reply
-from exporter.adapters.transport import Transport
+from exporter.adapters.alertmanager import AlertmanagerClient, Reply
+from exporter.adapters.http_client import HttpClient
 from exporter.config import SecretUnreadable
-from exporter.core.pushes import LARGEST_BATCH, Message, Push
+from exporter.core.alerting.notifications import LARGEST_BATCH, Alert, PostableAlert
 from tests import certificates
 from tests.fake_alertmanager import FakeAlertmanager, Seen
 from tests.fakes import NOW
@@ -27,25 +27,27 @@ def _server() -> Iterator[FakeAlertmanager]:
         yield server
 
 
-def client(url: str, timeout: float = TIMEOUT_SECONDS, authorization: str = "") -> Alertmanager:
+def client(url: str, timeout: float = TIMEOUT_SECONDS, authorization: str = "") -> AlertmanagerClient:
     headers = {"Authorization": authorization} if authorization else {}
-    return Alertmanager(url, Transport(timeout), lambda: headers)
+    return AlertmanagerClient(url, HttpClient(timeout), lambda: headers)
 
 
-def told(service_id: str = "a", page: str = "http://exporter.example/services/a", **changes: Any) -> Message:
-    push = Push(
+def told(
+    service_id: str = "a", page: str = "http://exporter.example/services/a", **changes: Any
+) -> PostableAlert:
+    alert = Alert(
         (("alertname", "A"), ("service_id", service_id)), (("cause", "why\n{{ x }} ü"),), page, NOW, NOW
     )
-    return msgspec.structs.replace(Message(push, NOW, NOW + 4 * MINUTE), **changes)
+    return msgspec.structs.replace(PostableAlert(alert, NOW, NOW + 4 * MINUTE), **changes)
 
 
-def many(count: int, *bad: int) -> list[Message]:
+def many(count: int, *bad: int) -> list[PostableAlert]:
     """So many messages, of which those at the places in `bad` end before they begin."""
     return [told(f"s{at:02}", ends_at=NOW - 1 if at in bad else NOW + MINUTE) for at in range(count)]
 
 
-def names(messages: Sequence[Message]) -> list[str]:
-    return [dict(message.push.labels)["service_id"] for message in messages]
+def names(messages: Sequence[PostableAlert]) -> list[str]:
+    return [dict(message.alert.labels)["service_id"] for message in messages]
 
 
 def sizes(seen: Sequence[Seen]) -> list[int]:
@@ -90,8 +92,8 @@ def test_a_bad_alert_keeps_no_good_one_back(server: FakeAlertmanager, bad: tuple
 
 
 def test_a_link_that_is_none_is_refused_for_the_whole_batch_and_found_too(server: FakeAlertmanager) -> None:
-    push = msgspec.structs.replace(told("s01").push, page="services/a")
-    messages = [told("s00"), told("s01", push=push), told("s02")]
+    alert = msgspec.structs.replace(told("s01").alert, page="services/a")
+    messages = [told("s00"), told("s01", alert=alert), told("s02")]
     reply = client(server.url).send(messages)
     assert (names(reply.taken), names(reply.rejected)) == (["s00", "s02"], ["s01"])
     assert reply.error.startswith("HTTP 422: ")
@@ -154,8 +156,8 @@ def test_one_that_goes_away_among_the_halves_leaves_the_rest_unjudged(server: Fa
 
 
 def test_what_an_answer_says_is_one_line_without_secrets(server: FakeAlertmanager) -> None:
-    push = msgspec.structs.replace(told().push, page="token=abc123\n" * 99)
-    reply = client(server.url).send([told(push=push)])
+    alert = msgspec.structs.replace(told().alert, page="token=abc123\n" * 99)
+    reply = client(server.url).send([told(alert=alert)])
     assert "\n" not in reply.error
     assert len(reply.error) < 250
 
@@ -176,7 +178,7 @@ def test_a_credential_that_cannot_be_read_is_an_error_and_nothing_is_sent(server
     def unreadable() -> dict[str, str]:
         raise SecretUnreadable(Path("/run/secrets/token"), "it is empty")
 
-    reply = Alertmanager(server.url, Transport(TIMEOUT_SECONDS), unreadable).send([told()])
+    reply = AlertmanagerClient(server.url, HttpClient(TIMEOUT_SECONDS), unreadable).send([told()])
     assert reply == Reply((), (), "the credential cannot be read: it is empty", down=False)
     assert server.seen == []
 
@@ -185,12 +187,12 @@ def test_its_certificate_is_checked(tmp_path: Path) -> None:
     authority = certificates.for_loopback(tmp_path)
     with FakeAlertmanager(certificate=authority, authorization="Basic dTpw") as server:
         headers = {"Authorization": "Basic dTpw"}
-        strange = Alertmanager(server.url, Transport(TIMEOUT_SECONDS), lambda: headers).send([told()])
+        strange = AlertmanagerClient(server.url, HttpClient(TIMEOUT_SECONDS), lambda: headers).send([told()])
         assert strange.down
         assert "certificate was not accepted" in strange.error
         assert server.seen == []
         for trusting in (
-            Transport(TIMEOUT_SECONDS, str(authority)),
-            Transport(TIMEOUT_SECONDS, insecure_skip_verify=True),
+            HttpClient(TIMEOUT_SECONDS, str(authority)),
+            HttpClient(TIMEOUT_SECONDS, insecure_skip_verify=True),
         ):
-            assert Alertmanager(server.url, trusting, lambda: headers).send([told()]).error == ""
+            assert AlertmanagerClient(server.url, trusting, lambda: headers).send([told()]).error == ""

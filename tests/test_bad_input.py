@@ -10,11 +10,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.emulator import faults, model
-from exporter.fetching import Threads
+from exporter.engine.fetch import FetchPool
 from tests.clients import Talk
+from tests.expected_series import expected_series
 from tests.over_http import PACE, SECOND, World, world
 from tests.test_every_cloud import check, live_through
-from tests.true_series import true_series
 
 DAY = 86_400 * SECOND
 MINUTE = 60 * SECOND
@@ -191,7 +191,7 @@ def test_no_number_in_an_update_breaks_anything(found: World, value: Any) -> Non
 def check_all_but(found: World, name: str) -> None:
     """Everything is as true as can be, save what was made untrue by hand."""
     found.sweep()
-    true = {key: value for key, value in true_series(found.cloud).items() if not key.startswith(name)}
+    true = {key: value for key, value in expected_series(found.cloud).items() if not key.startswith(name)}
     shown = found.shown()
     assert {key: shown.get(key) for key in true} == true
 
@@ -229,7 +229,7 @@ def test_a_number_that_is_no_json_loses_nothing(found: World, endpoint: Any, lit
     found.cloud.settle(service_id, found.cloud.begin_update(service_id), "FAIL")
     found.cloud.add_event(service_id, "abnormal", "failed to pull image, retry later")
     found.sweep()
-    before = true_series(found.cloud)
+    before = expected_series(found.cloud)
 
     def spoil(answer: Any) -> Any:
         body = answer.body
@@ -368,8 +368,8 @@ def test_a_bug_in_the_client_ends_the_loop_instead_of_a_reader(found: World) -> 
         raise ZeroDivisionError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("exporter.adapters.cloud.bodies.document", bug)
-        fetchers = Threads("fetch", 1)
+        patch.setattr("exporter.adapters.modelarts.decode.document", bug)
+        fetchers = FetchPool("fetch", 1)
         found.adopt(fetchers)
         with pytest.raises(ZeroDivisionError):
             found.poller.run()

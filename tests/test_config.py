@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from docs.source.configuration import reference
 from exporter.config import (
     Auth,
     Config,
@@ -20,7 +21,6 @@ from exporter.config import (
     parse_duration,
     to_public_dict,
 )
-from exporter.config_docs import reference
 
 ROOT = Path(__file__).parent.parent
 SECRET = "hunter2"
@@ -727,7 +727,7 @@ def test_what_the_example_file_has_commented_out_is_valid_too(home: Path) -> Non
 
 def test_the_reference_page_is_up_to_date() -> None:
     page = (ROOT / "docs/configuration.md").read_text()
-    assert page == reference(), "run: python -m exporter.config_docs > docs/configuration.md"
+    assert page == reference(), "run: python -m docs.source.configuration > docs/configuration.md"
 
 
 def test_a_large_list_of_services_still_fits(home: Path) -> None:

@@ -1,6 +1,6 @@
 """Counters that are born at zero."""
 
-from exporter.core.counters import LONGEST_HOLD_MS, Counters, add, born, release, report, resumed
+from exporter.core.accounting.counters import LONGEST_HOLD_MS, Counters, add, born, release, report, resumed
 
 NOW = 1_000_000
 
@@ -50,7 +50,7 @@ def test_a_zero_waits_for_its_scrape_without_a_limit() -> None:
 
 
 def test_history_is_a_first_value_and_shown_at_once() -> None:
-    counters = add(born(Counters(), ["a", "b"]), {"a": 5, "c": 1, "b": 0}, NOW, history=True)
+    counters = add(born(Counters(), ["a", "b"]), {"a": 5, "c": 1, "b": 0}, NOW, preexisting=True)
     assert [counters.shown(name) for name in "abc"] == [5, 0, 1]
     # What history left at zero is held like any other.
     assert add(counters, {"b": 1}, NOW).shown("b") == 0

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dashboards.source import build, states
-from exporter.core.remedies import REASONS
+from exporter.core.classifier.remedies import REASONS
 from tests.dashboard_files import ROOT, Json, dashboards, panels
 
 FOUND = dashboards()

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter import metrics_docs
-from exporter.adapters.telemetry import Telemetry
+from docs.source import metrics as metrics_docs
+from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.cli import COMMANDS
 from exporter.core import records
-from exporter.core.families import PROJECT_FAMILIES, SERVICE_FAMILIES
+from exporter.core.metrics.families import PROJECT_FAMILIES, SERVICE_FAMILIES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -134,9 +134,9 @@ def test_the_page_of_the_metrics_is_written_from_the_tables() -> None:
 
 def metric_names() -> set[str]:
     """Every name that a sample, or a query, may have."""
-    telemetry = Telemetry(["p"], ["a"], version="", revision="").render(openmetrics=False).decode()
+    metrics = SelfMetrics(["p"], ["a"], version="", revision="").render(openmetrics=False).decode()
     names = {row[0] for table in (SERVICES, PROJECTS, OWN) for row in promised(table)}
-    names |= {family.name for family in text_string_to_metric_families(telemetry)}
+    names |= {family.name for family in text_string_to_metric_families(metrics)}
     return names | {name + suffix for name in names for suffix in ("_bucket", "_sum", "_count")}
 
 

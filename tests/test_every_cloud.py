@@ -7,9 +7,9 @@ import pytest
 
 from exporter.emulator import Switches, load_scenario, play
 from tests.clients import Talk
-from tests.lively import Life
+from tests.expected_series import expected_series, judged
 from tests.over_http import PACE, POLICY, SECOND, World, world
-from tests.true_series import judged, true_series
+from tests.random_activity import RandomActivity
 
 # More services, and more events in one millisecond, than the smallest page of these clouds holds.
 SERVICES = 13
@@ -55,7 +55,7 @@ CLOUDS = {
 
 def live_through(found: World, seed: int, *, moments: int = 35) -> None:
     """A lively quarter of an hour, with the exporter restarted now and then."""
-    life = Life(
+    life = RandomActivity(
         found.cloud,
         seed,
         lateness=POLICY.lateness,
@@ -78,7 +78,7 @@ def live_through(found: World, seed: int, *, moments: int = 35) -> None:
 def check(found: World) -> None:
     """Everything that the truth decides is shown, exactly, and nothing else under the same names."""
     found.sweep()
-    true = true_series(found.cloud)
+    true = expected_series(found.cloud)
     assert judged(found.shown(), true) == true
 
 
@@ -132,7 +132,7 @@ def test_chinese_texts_tell_the_same() -> None:
             found.forward(SECOND)
             found.scrape()
         found.sweep()
-        true, shown = true_series(found.cloud), found.shown()
+        true, shown = expected_series(found.cloud), found.shown()
         assert {key: shown.get(key) for key in true} == true
         reasons = {
             key.partition("reason=")[2].partition(",")[0]: value

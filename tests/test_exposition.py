@@ -14,9 +14,9 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.adapters import deflate
-from exporter.adapters.exposition import Exposition, Page
-from exporter.core.metric import Family, Kind, Sample
+from exporter.adapters.prometheus import deflate
+from exporter.adapters.prometheus.exposition import Exposition, Page
+from exporter.core.metrics.family import Family, Kind, Sample
 
 Samples = tuple[Sample, ...]
 

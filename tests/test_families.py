@@ -4,12 +4,14 @@ from typing import Any
 
 import msgspec
 
-from exporter.core import fleet as fleets
-from exporter.core.account import Account, opened, with_row
-from exporter.core.causes import Classifier
-from exporter.core.events import apply_events
-from exporter.core.families import PROJECT_FAMILIES, SERVICE_FAMILIES, Options, service_families
-from exporter.core.metric import Family
+from exporter.core.accounting import project_totals as fleets
+from exporter.core.accounting.apply_events import apply_events
+from exporter.core.accounting.apply_updates import CountingPolicy, apply_updates
+from exporter.core.accounting.labels import LONGEST_LABEL, ProjectView, ServiceView
+from exporter.core.accounting.service_state import ServiceState, opened, with_row
+from exporter.core.classifier.classifier import Classifier
+from exporter.core.metrics.families import PROJECT_FAMILIES, SERVICE_FAMILIES, Options, service_families
+from exporter.core.metrics.family import Family
 from exporter.core.records import (
     STATUSES,
     Event,
@@ -20,15 +22,13 @@ from exporter.core.records import (
     Update,
     UpdateWindow,
 )
-from exporter.core.updates import Policy, apply_updates
-from exporter.core.views import LONGEST_LABEL, ProjectView, ServiceView
 from tests.fakes import NOW
 
 SECONDS = NOW / 1000
-POLICY = Policy(lateness=600_000, longest_guess=300_000)
+POLICY = CountingPolicy(lateness=600_000, longest_guess=300_000)
 
 
-def service(*updates: Update, **row: Any) -> Account:
+def service(*updates: Update, **row: Any) -> ServiceState:
     fields = {
         "service_id": "s",
         "service_name": "name",
@@ -36,22 +36,24 @@ def service(*updates: Update, **row: Any) -> Account:
         "infer_type": "real-time",
         **row,
     }
-    account = opened(msgspec.convert(fields, ServiceRow), NOW, history=False).account
-    return read(account, *updates) if updates else account
+    state = opened(msgspec.convert(fields, ServiceRow), NOW, preexisting=False).state
+    return read(state, *updates) if updates else state
 
 
-def read(account: Account, *updates: Update) -> Account:
-    return apply_updates(account, UpdateWindow(updates, NOW), POLICY, NOW).account
+def read(state: ServiceState, *updates: Update) -> ServiceState:
+    return apply_updates(state, UpdateWindow(updates, NOW), POLICY, NOW).state
 
 
-def events(account: Account, *found: tuple[int, str, str]) -> Account:
+def events(state: ServiceState, *found: tuple[int, str, str]) -> ServiceState:
     window = EventWindow(tuple(Event(*event) for event in found), NOW)
-    return apply_events(account, window, POLICY, Classifier(), NOW).account
+    return apply_events(state, window, POLICY, Classifier(), NOW).state
 
 
-def shown(account: Account, name: str, families: tuple[Family, ...] = SERVICE_FAMILIES) -> dict[str, float]:
+def shown(
+    state: ServiceState, name: str, families: tuple[Family, ...] = SERVICE_FAMILIES
+) -> dict[str, float]:
     """Samples of one family, by their own labels."""
-    view = ServiceView("prod", account)
+    view = ServiceView("prod", state)
     family = next(family for family in families if family.name == f"modelarts_{name}")
     found: dict[str, float] = {}
     for sample in family.samples(view):
@@ -85,7 +87,7 @@ def test_names_are_unique_and_labels_are_as_they_are_documented() -> None:
 
 
 def test_before_the_first_read_nothing_is_claimed_of_the_logs() -> None:
-    fresh = opened(ServiceRow("s"), NOW, history=True).account
+    fresh = opened(ServiceRow("s"), NOW, preexisting=True).state
     for name in ("service_update_result", "service_update_failing", "service_updates_running", "service_up"):
         assert shown(fresh, name) == {}
     for name in (
@@ -113,30 +115,30 @@ def test_all_three_results_are_there_and_one_is_true() -> None:
 
 
 def test_times_are_seconds_and_absent_where_there_is_nothing() -> None:
-    account = service(Update(NOW - 2000, "FAIL"), Update(NOW - 1000, "RUNNING"), Update(NOW, "RUNNING"))
-    assert shown(account, "service_last_failure_timestamp_seconds") == {"": SECONDS - 2}
-    assert shown(account, "service_last_success_timestamp_seconds") == {}
-    assert shown(account, "service_last_update_timestamp_seconds") == {"": SECONDS}
-    assert shown(account, "service_oldest_running_update_timestamp_seconds") == {"": SECONDS - 1}
-    assert shown(account, "service_updates_running") == {"": 2}
+    state = service(Update(NOW - 2000, "FAIL"), Update(NOW - 1000, "RUNNING"), Update(NOW, "RUNNING"))
+    assert shown(state, "service_last_failure_timestamp_seconds") == {"": SECONDS - 2}
+    assert shown(state, "service_last_success_timestamp_seconds") == {}
+    assert shown(state, "service_last_update_timestamp_seconds") == {"": SECONDS}
+    assert shown(state, "service_oldest_running_update_timestamp_seconds") == {"": SECONDS - 1}
+    assert shown(state, "service_updates_running") == {"": 2}
     assert shown(service(), "service_oldest_running_update_timestamp_seconds") == {}
     assert shown(service(), "service_last_update_timestamp_seconds") == {}
-    assert shown(msgspec.structs.replace(account, read_at=NOW), "service_last_poll_timestamp_seconds") == {
+    assert shown(msgspec.structs.replace(state, read_at=NOW), "service_last_poll_timestamp_seconds") == {
         "": SECONDS
     }
 
 
 def test_counters_of_a_new_service_are_there_at_zero() -> None:
-    account = service()
-    assert shown(account, "service_updates_total") == {"result=SUCCESS": 0, "result=FAIL": 0}
-    assert shown(account, "service_events_total") == {"event_type=normal": 0, "event_type=abnormal": 0}
-    assert shown(account, "service_restore_duration_seconds") == {"_count": 0, "_sum": 0}
-    assert set(shown(account, "service_update_duration_seconds")) == {
+    state = service()
+    assert shown(state, "service_updates_total") == {"result=SUCCESS": 0, "result=FAIL": 0}
+    assert shown(state, "service_events_total") == {"event_type=normal": 0, "event_type=abnormal": 0}
+    assert shown(state, "service_restore_duration_seconds") == {"_count": 0, "_sum": 0}
+    assert set(shown(state, "service_update_duration_seconds")) == {
         f"{suffix}result={result}" for suffix in ("_count", "_sum") for result in ("SUCCESS", "FAIL")
     }
-    assert shown(account, "service_invocations_total") == {"": 0}
-    assert shown(account, "service_failed_invocations_total") == {"": 0}
-    assert shown(account, "service_update_nodes_total") == {}
+    assert shown(state, "service_invocations_total") == {"": 0}
+    assert shown(state, "service_failed_invocations_total") == {"": 0}
+    assert shown(state, "service_update_nodes_total") == {}
     assert shown(service(infer_type="edge"), "service_update_nodes_total") == {
         "result=success": 0,
         "result=failed": 0,
@@ -149,23 +151,21 @@ def test_an_unknown_status_is_other() -> None:
     assert shown(service(), "service_status")["status=running"] == 1
     outcome = with_row(service(), ServiceRow("s", status="exploded", infer_type="quantum"), NOW)
     assert outcome.unknown == (("status", "exploded"), ("infer_type", "quantum"))
-    assert (
-        with_row(outcome.account, msgspec.structs.replace(outcome.account.row, owner="me"), NOW).unknown == ()
-    )
+    assert with_row(outcome.state, msgspec.structs.replace(outcome.state.row, owner="me"), NOW).unknown == ()
 
 
 def test_the_info_of_a_service_is_its_row() -> None:
-    account = service(infer_type="edge", workspace_id="7", owner="me")
-    assert shown(account, "service_info") == {"infer_type=edge,workspace_id=7,owner=me": 1}
+    state = service(infer_type="edge", workspace_id="7", owner="me")
+    assert shown(state, "service_info") == {"infer_type=edge,workspace_id=7,owner=me": 1}
 
 
 def test_calls_are_as_the_api_reports_them_even_when_it_begins_again() -> None:
-    account = service(invocations=7, failed_invocations=2)
-    assert account.counters.values["invocations"] == 7
-    account = with_row(account, msgspec.structs.replace(account.row, invocations=1), NOW).account
-    assert account.counters.values["invocations"] == 1
-    account = with_row(account, msgspec.structs.replace(account.row, invocations=None), NOW).account
-    assert account.counters.values["invocations"] == 1
+    state = service(invocations=7, failed_invocations=2)
+    assert state.counters.values["invocations"] == 7
+    state = with_row(state, msgspec.structs.replace(state.row, invocations=1), NOW).state
+    assert state.counters.values["invocations"] == 1
+    state = with_row(state, msgspec.structs.replace(state.row, invocations=None), NOW).state
+    assert state.counters.values["invocations"] == 1
 
 
 def test_nodes_of_the_newest_update_are_shown_where_the_api_counted_them() -> None:
@@ -177,8 +177,8 @@ def test_nodes_of_the_newest_update_are_shown_where_the_api_counted_them() -> No
 
 def test_a_node_that_is_listed_twice_is_one_series_and_its_failure_shows() -> None:
     nodes = [NodeResult("n", "node", "deploy", succeeded=good) for good in (True, False, True)]
-    account = service(Update(NOW, "FAIL", nodes=(*nodes, NodeResult("o", "other", "delete", succeeded=True))))
-    assert shown(account, "edge_node_operation_success") == {
+    state = service(Update(NOW, "FAIL", nodes=(*nodes, NodeResult("o", "other", "delete", succeeded=True))))
+    assert shown(state, "edge_node_operation_success") == {
         "node_id=n,node_name=node,operation=deploy": 0,
         "node_id=o,node_name=other,operation=delete": 1,
     }
@@ -188,12 +188,12 @@ def test_a_node_that_is_listed_twice_is_one_series_and_its_failure_shows() -> No
 def test_a_model_that_is_listed_twice_is_one_series_and_has_what_both_have() -> None:
     model = Model("m", "model", "1", "spec", weight=40, instances=1, cpu_cores=0.5, memory_mb=1, gpus=1)
     bare = Model("bare", "bare", "2")
-    account = service(Update(NOW, "RUNNING", (model, model, bare)))
+    state = service(Update(NOW, "RUNNING", (model, model, bare)))
     own, labels = (
         "model_id=m,model_name=model,model_version=1",
         "model_id=bare,model_name=bare,model_version=2",
     )
-    assert shown(account, "service_model_info") == {
+    assert shown(state, "service_model_info") == {
         f"{own},specification=spec": 1,
         f"{labels},specification=": 1,
     }
@@ -204,7 +204,7 @@ def test_a_model_that_is_listed_twice_is_one_series_and_has_what_both_have() -> 
         ("memory_bytes", 2 * 1024 * 1024),
         ("gpus", 2),
     ):
-        assert shown(account, f"service_model_{name}") == {own: value}
+        assert shown(state, f"service_model_{name}") == {own: value}
     assert shown(service(), "service_model_info") == {}
 
 
@@ -221,16 +221,16 @@ def test_the_failure_info_is_there_exactly_while_the_service_fails() -> None:
 
 
 def test_a_message_has_200_characters_at_most_and_may_be_left_out() -> None:
-    account = events(service(Update(NOW, "FAIL")), (NOW, "abnormal", "failed to pull image\n" + "x" * 1000))
-    (labels,) = shown(account, "service_last_failure_info")
+    state = events(service(Update(NOW, "FAIL")), (NOW, "abnormal", "failed to pull image\n" + "x" * 1000))
+    (labels,) = shown(state, "service_last_failure_info")
     message = labels.removeprefix("reason=image_pull,message=")
     assert len(message) == 200
     assert "\n" not in message
-    assert account.cause is not None
-    assert len(account.cause.message) == 500
-    assert account.cause.message.startswith(message[:199])
+    assert state.cause is not None
+    assert len(state.cause.message) == 500
+    assert state.cause.message.startswith(message[:199])
     without = service_families(Options(failure_message=False))
-    assert shown(account, "service_last_failure_info", without) == {"reason=image_pull": 1}
+    assert shown(state, "service_last_failure_info", without) == {"reason=image_pull": 1}
     assert next(f for f in without if f.name == "modelarts_service_last_failure_info").labels == ("reason",)
 
 
@@ -242,13 +242,13 @@ def test_the_series_of_nodes_may_be_left_out() -> None:
 
 
 def test_events_show_by_reason_and_type() -> None:
-    account = events(
+    state = events(
         service(),
         (NOW - 1000, "abnormal", "failed to pull image, retry later"),
         (NOW, "normal", "start to deploy service"),
     )
-    assert shown(account, "service_abnormal_events_total") == {"reason=image_pull": 0}  # held
-    assert shown(account, "service_last_event_timestamp_seconds") == {
+    assert shown(state, "service_abnormal_events_total") == {"reason=image_pull": 0}  # held
+    assert shown(state, "service_last_event_timestamp_seconds") == {
         "event_type=normal": SECONDS,
         "event_type=abnormal": SECONDS - 1,
     }
@@ -265,12 +265,12 @@ def test_phases_show_how_long_they_took_and_which_one_is_on() -> None:
     )
     idle = events(service(), *steps)
     assert shown(idle, "service_deploy_phase_start_timestamp_seconds") == {}
-    account = events(service(Update(start, "RUNNING")), *steps)
-    assert shown(account, "service_deploy_phase_duration_seconds") == {
+    state = events(service(Update(start, "RUNNING")), *steps)
+    assert shown(state, "service_deploy_phase_duration_seconds") == {
         "phase=environment": 4,
         "phase=scheduling": 2,
     }
-    assert shown(account, "service_deploy_phase_start_timestamp_seconds") == {
+    assert shown(state, "service_deploy_phase_start_timestamp_seconds") == {
         "phase=image_pull": start / 1000 + 8
     }
     between = events(service(Update(start, "RUNNING")), *steps[:1])
@@ -283,12 +283,12 @@ def test_up_is_whether_the_last_read_succeeded() -> None:
 
 
 def test_no_label_is_longer_than_a_name_can_be() -> None:
-    account = service(service_name="x" * 5000)
-    assert len(dict(ServiceView("prod", account).labels)["service_name"]) == LONGEST_LABEL
+    state = service(service_name="x" * 5000)
+    assert len(dict(ServiceView("prod", state).labels)["service_name"]) == LONGEST_LABEL
 
 
 def project(**changes: Any) -> dict[str, float]:
-    fields: dict[str, Any] = {"up": True, "services": 3, "fleet": fleets.opened(""), **changes}
+    fields: dict[str, Any] = {"up": True, "services": 3, "totals": fleets.opened(""), **changes}
     view = ProjectView("prod", "0" * 32, "https://modelarts.example", **fields)
     return {
         family.name + sample.suffix + str(dict(sample.labels[1:])): sample.value

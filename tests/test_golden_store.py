@@ -18,15 +18,15 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.adapters.exposition import Exposition
+from exporter.adapters.prometheus.exposition import Exposition
 from exporter.adapters.store.database import Store
-from exporter.core.causes import Classifier, Rule
-from exporter.core.families import PROJECT_FAMILIES, Options, service_families
-from exporter.core.pushes import Alerting
+from exporter.core.alerting.notifications import NotifierOptions
+from exporter.core.classifier.classifier import Classifier, CustomRule
+from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.records import Event, ServiceRow, Update
-from exporter.fetching import Fetchers
+from exporter.engine.fetch import Fetcher
 from tests.fakes import NOW, Clock, Cloud, Inline, Later
-from tests.rig import MINUTE, POLICY, SECOND, Rig, lane
+from tests.poller_harness import MINUTE, POLICY, SECOND, PollerHarness, project_resources
 
 GOLDEN = Path(__file__).parent / "golden" / "store-v1"
 STORE = GOLDEN / "modelarts-exporter.db"
@@ -40,23 +40,23 @@ EXPLAINED = "ModelArts.3520: no port, token=<secret>"
 # --- the only part that knows how the program is built --------------------------------------------------
 
 
-class Program(Rig):
+class Program(PollerHarness):
     """A whole exporter with two projects: one counts the history of its first start, the other skips it."""
 
-    def __init__(self, clock: Clock, clouds: Mapping[str, Cloud], store: Store, fetchers: Fetchers) -> None:
+    def __init__(self, clock: Clock, clouds: Mapping[str, Cloud], store: Store, fetchers: Fetcher) -> None:
         super().__init__(clouds["prod"], clock, store, fetchers)
-        classifier = Classifier([Rule("gpu_driver", "xid [0-9]+", "Reboot the node pool.")])
+        classifier = Classifier([CustomRule("gpu_driver", "xid [0-9]+", "Reboot the node pool.")])
         self.publisher.show_on(
             Exposition(service_families(Options()), PROJECT_FAMILIES),
-            Alerting(
+            NotifierOptions(
                 {"team": "ml"}, "http://exporter.example", classifier, MINUTE, 20 * SECOND, since=clock()
             ),
         )
         skip = msgspec.structs.replace(POLICY, count_history=False)
         self.poller.adopt(
             [
-                lane("prod", clouds["prod"], fetchers, classifier=classifier),
-                lane(
+                project_resources("prod", clouds["prod"], fetchers, classifier=classifier),
+                project_resources(
                     "staging",
                     clouds["staging"],
                     fetchers,
@@ -81,12 +81,12 @@ def alerts_of(program: Program) -> list[dict[str, Any]]:
     """What the Alertmanagers are to be told; times in ms."""
     return [
         {
-            "labels": dict(push.labels),
-            "annotations": dict(push.annotations),
-            "since": push.since,
-            "ended": push.ended,
+            "labels": dict(alert.labels),
+            "annotations": dict(alert.annotations),
+            "since": alert.active_at,
+            "ended": alert.resolved_at,
         }
-        for _, push in sorted(program.publisher.snapshot.pushes.items())
+        for _, alert in sorted(program.publisher.snapshot.alerts.items())
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from exporter.adapters.cloud.iam import PasswordCredential
+from exporter.adapters.modelarts.iam import PasswordCredential
 from exporter.core.source import Forbidden, NotUnderstood, Refused, RemoteError, Throttled, Unreachable
 from exporter.emulator import DEFAULT_PASSWORD, DEFAULT_SECRET_KEY, Cloud, Server, faults
 
@@ -47,8 +47,8 @@ def test_one_token_serves_many_requests(talk: Talk, cloud: Cloud) -> None:
     client = talk.client(talk.password())
     for _ in range(3):
         client.list_services()
-    assert talk.telemetry.requests == [("token", "201")] + [("list", "200")] * 3
-    assert talk.telemetry.expiries == [talk.clock.now / 1000 + 86_400]
+    assert talk.metrics.requests == [("token", "201")] + [("list", "200")] * 3
+    assert talk.metrics.expiries == [talk.clock.now / 1000 + 86_400]
 
 
 def test_the_endpoint_of_iam_may_end_with_its_version_or_not(talk: Talk) -> None:
@@ -82,7 +82,7 @@ def test_the_life_of_a_token_is_measured_on_one_clock(cloud: Cloud, clock: Clock
         talk = Talk(server.url, ours)
         credential = talk.password()
         assert token_of(credential) == token_of(credential)
-    assert talk.telemetry.count() == {("token", "201"): 1}
+    assert talk.metrics.count() == {("token", "201"): 1}
 
 
 def test_threads_that_need_a_token_sign_in_once(talk: Talk) -> None:
@@ -95,7 +95,7 @@ def test_threads_that_need_a_token_sign_in_once(talk: Talk) -> None:
         thread.join(10)
     assert len(tokens) == 8
     assert len(set(tokens)) == 1
-    assert talk.telemetry.count() == {("token", "201"): 1}
+    assert talk.metrics.count() == {("token", "201"): 1}
 
 
 def test_a_token_that_was_revoked_is_replaced_and_the_request_repeated(talk: Talk, cloud: Cloud) -> None:
@@ -103,7 +103,7 @@ def test_a_token_that_was_revoked_is_replaced_and_the_request_repeated(talk: Tal
     client.list_services()
     cloud.revoke_tokens()
     client.list_services()
-    assert talk.telemetry.requests[2:] == [("list", "401"), ("token", "201"), ("list", "200")]
+    assert talk.metrics.requests[2:] == [("list", "401"), ("token", "201"), ("list", "200")]
 
 
 def test_a_new_token_that_is_refused_too_is_the_end_until_the_next_try(
@@ -115,10 +115,10 @@ def test_a_new_token_that_is_refused_too_is_the_end_until_the_next_try(
     client = talk.client(talk.password())
     with pytest.raises(Refused, match=r"HTTP 401 APIG\.0301: decrypt token fail"):
         client.list_services()
-    assert talk.telemetry.count() == {("token", "201"): 2, ("list", "401"): 2}
+    assert talk.metrics.count() == {("token", "201"): 2, ("list", "401"): 2}
     with pytest.raises(Refused, match="The next try is in 2 s"):
         client.list_services()
-    assert talk.telemetry.count() == {("token", "201"): 2, ("list", "401"): 2}
+    assert talk.metrics.count() == {("token", "201"): 2, ("list", "401"): 2}
     cloud.faults.clear()
     clock.forward(2_000)
     client.list_services()
@@ -134,22 +134,22 @@ def test_a_token_that_never_works_is_not_signed_in_for_more_than_the_window_allo
             client.list_services()
         clock.forward(1_000)
     # Each try is two sign-ins, for the request is repeated once.
-    assert talk.telemetry.count()["token", "201"] == 8
+    assert talk.metrics.count()["token", "201"] == 8
 
 
 def test_a_wrong_password_is_shown_four_times_in_five_minutes(talk: Talk, cloud: Cloud, clock: Clock) -> None:
     client = talk.client(talk.password(lambda: "wrong-password"))
     at = []
     for second in range(300):
-        before = len(talk.telemetry.requests)
+        before = len(talk.metrics.requests)
         with pytest.raises(Refused) as refused:
             client.list_services()
         assert "wrong-password" not in str(refused.value)
-        if len(talk.telemetry.requests) > before:
+        if len(talk.metrics.requests) > before:
             at.append(second)
         clock.forward(1_000)
     assert at == [0, 2, 6, 14]
-    assert set(talk.telemetry.requests) == {("token", "401")}
+    assert set(talk.metrics.requests) == {("token", "401")}
 
 
 def test_a_changed_password_is_tried_at_once(talk: Talk, tmp_path: Path) -> None:
@@ -167,8 +167,8 @@ def test_after_a_reset_a_refused_password_is_tried_at_once(talk: Talk) -> None:
     for _ in range(2):
         with pytest.raises(Refused):
             client.list_services()
-        talk.guard.reset()
-    assert talk.telemetry.count() == {("token", "401"): 2}
+        talk.limiter.reset()
+    assert talk.metrics.count() == {("token", "401"): 2}
 
 
 def test_a_password_that_cannot_be_read_is_a_refusal_without_a_request(talk: Talk, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_password_that_cannot_be_read_is_a_refusal_without_a_request(talk: Tal
         client.list_services()
     with pytest.raises(Refused, match="empty"):
         talk.client(talk.password(lambda: "")).list_services()
-    assert talk.telemetry.requests == []
+    assert talk.metrics.requests == []
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_what_iam_answers_instead_of_a_token_is_told_and_not_asked_for_again_at_
     for _ in range(2):
         with pytest.raises(error, match=sentence):
             client.list_services()
-    assert len(talk.telemetry.requests) == 1
+    assert len(talk.metrics.requests) == 1
     clock.forward(10_000)
     client.list_services()
 
@@ -258,8 +258,8 @@ def test_a_throttled_sign_in_pauses_the_project_but_names_it_no_rate(talk: Talk,
     for _ in range(2):
         with pytest.raises(Throttled):
             client.list_services()
-    assert talk.gate.told == [(60.0, None), (60.0, None)]
-    assert talk.telemetry.requests == [("token", "429")]
+    assert talk.rate_limiter.told == [(60.0, None), (60.0, None)]
+    assert talk.metrics.requests == [("token", "429")]
 
 
 def test_while_iam_is_away_the_old_token_is_used_until_its_end(
@@ -271,7 +271,7 @@ def test_while_iam_is_away_the_old_token_is_used_until_its_end(
     clock.forward(86_400_000 - 600_000)
     client.list_services()
     client.list_services()
-    assert talk.telemetry.count()["token", "error"] == 1
+    assert talk.metrics.count()["token", "error"] == 1
     clock.forward(600_000)
     with pytest.raises(Unreachable):
         client.list_services()
@@ -324,7 +324,7 @@ def test_a_wrong_key_is_shown_four_times_in_five_minutes_by_any_number_of_thread
 def test_a_changed_key_is_tried_within_the_same_request(talk: Talk, tmp_path: Path) -> None:
     secrets = iter(["wrong", DEFAULT_SECRET_KEY, DEFAULT_SECRET_KEY])
     talk.client(talk.access_key(lambda: next(secrets))).list_services()
-    assert talk.telemetry.requests == [("list", "401"), ("list", "200")]
+    assert talk.metrics.requests == [("list", "401"), ("list", "200")]
 
 
 def test_a_key_that_vanishes_after_a_refusal_stays_refused(talk: Talk) -> None:
@@ -338,7 +338,7 @@ def test_a_signature_out_of_time_says_so(cloud: Cloud, clock: Clock) -> None:
         talk = Talk(server.url, Clock(clock.now + 3_600_000))
         with pytest.raises(Refused, match="signature expired"):
             talk.client().list_services()
-        assert talk.telemetry.skews == [-3600.0]
+        assert talk.metrics.skews == [-3600.0]
 
 
 def test_a_key_locked_by_the_cloud_is_left_alone_for_five_minutes(
@@ -397,7 +397,7 @@ def test_a_file_without_a_token_is_a_refusal_without_a_request(
     file.write_bytes(content)
     with pytest.raises(Refused, match=sentence):
         talk.client(talk.token_file(lambda: file.read_text("utf-8"))).list_services()
-    assert talk.telemetry.requests == []
+    assert talk.metrics.requests == []
 
 
 def test_a_token_file_that_vanishes_after_a_refusal_stays_refused(talk: Talk) -> None:

@@ -14,17 +14,26 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from exporter.core import ledger
-from exporter.core.account import EVENTS, UPDATES, Account, opened
-from exporter.core.causes import Classifier
-from exporter.core.events import apply_events
-from exporter.core.ledger import CHANGED, FUTURE, OLDEST_KEPT_MS, VANISHED, Anomaly, Key, Ledger, Read
+from exporter.core.accounting import ledger
+from exporter.core.accounting.apply_events import apply_events
+from exporter.core.accounting.apply_updates import CountingPolicy, apply_updates
+from exporter.core.accounting.ledger import (
+    CHANGED,
+    FUTURE,
+    OLDEST_KEPT_MS,
+    VANISHED,
+    Anomaly,
+    Key,
+    Ledger,
+    Read,
+)
+from exporter.core.accounting.service_state import EVENTS, UPDATES, ServiceState, opened
+from exporter.core.classifier.classifier import Classifier
 from exporter.core.records import Event, EventWindow, ServiceRow, Update, UpdateWindow
-from exporter.core.updates import Policy, apply_updates
 
 LATENESS = 10
 BEGIN = 1000
-POLICY = Policy(lateness=LATENESS, longest_guess=100)
+POLICY = CountingPolicy(lateness=LATENESS, longest_guess=100)
 CLASSIFIER = Classifier()
 
 
@@ -96,18 +105,18 @@ class ByAccount:
     prefix = ""
 
     def __init__(self) -> None:
-        self.account = opened(ServiceRow("s"), BEGIN, history=False).account
+        self.state = opened(ServiceRow("s"), BEGIN, preexisting=False).state
 
     @property
     def totals(self) -> Counter[str]:
-        values = self.account.counters.values
+        values = self.state.counters.values
         return Counter({n.removeprefix(self.prefix): int(v) for n, v in values.items() if self.is_ours(n)})
 
     def is_ours(self, name: str) -> bool:
         return name.startswith(self.prefix)
 
     def restart(self) -> None:
-        self.account = msgspec.msgpack.decode(msgspec.msgpack.encode(self.account), type=Account)
+        self.state = msgspec.msgpack.decode(msgspec.msgpack.encode(self.state), type=ServiceState)
 
 
 class ByUpdates(ByAccount):
@@ -115,13 +124,13 @@ class ByUpdates(ByAccount):
 
     @property
     def ledger(self) -> Ledger:
-        return self.account.updates
+        return self.state.updates
 
     def read(self, shown: Shown) -> object:
         window = UpdateWindow(tuple(Update(r.time, r.kind) for r in shown.rows), shown.now, shown.instant)
-        outcome = apply_updates(self.account, window, POLICY, shown.now)
-        self.account = outcome.account
-        return frozenset(outcome.anomalies), outcome.account, outcome.observations
+        outcome = apply_updates(self.state, window, POLICY, shown.now)
+        self.state = outcome.state
+        return frozenset(outcome.anomalies), outcome.state, outcome.observations
 
 
 class ByEvents(ByAccount):
@@ -129,13 +138,13 @@ class ByEvents(ByAccount):
 
     @property
     def ledger(self) -> Ledger:
-        return self.account.events
+        return self.state.events
 
     def read(self, shown: Shown) -> object:
         window = EventWindow(tuple(Event(*row) for row in shown.rows), shown.now, shown.after)
-        outcome = apply_events(self.account, window, POLICY, CLASSIFIER, shown.now)
-        self.account = outcome.account
-        return frozenset(outcome.anomalies), outcome.account, outcome.events
+        outcome = apply_events(self.state, window, POLICY, CLASSIFIER, shown.now)
+        self.state = outcome.state
+        return frozenset(outcome.anomalies), outcome.state, outcome.events
 
 
 Counting = Direct | ByUpdates | ByEvents
@@ -257,8 +266,8 @@ class Story:
         if backwards:
             rows.reverse()
         shown = Shown(tuple(rows), self.now - self.slow)
-        if part == "tail" and self.counting.ledger.final_until is not None:
-            shown = shown._replace(after=self.counting.ledger.final_until - number)
+        if part == "tail" and self.counting.ledger.watermark is not None:
+            shown = shown._replace(after=self.counting.ledger.watermark - number)
         if part == "instant" and rows:
             shown = shown._replace(instant=rows[number % len(rows)].time)
         return shown._replace(rows=tuple(row for row in rows if covers(shown, row.time)))
@@ -447,7 +456,7 @@ def test_an_entry_dated_in_the_future_counts_and_is_an_anomaly() -> None:
     applied = tally(Row(150, "abnormal", "a"), Row(500, "abnormal", "a"), now=200)
     assert applied.growth == {Key(150, "abnormal", "a"): 1, Key(500, "abnormal", "a"): 1}
     assert applied.anomalies == (Anomaly(FUTURE, Key(500, "abnormal", "a")),)
-    assert applied.ledger.final_until == 200 - LATENESS - 1
+    assert applied.ledger.watermark == 200 - LATENESS - 1
 
 
 def test_only_what_may_still_change_is_kept() -> None:
@@ -480,5 +489,5 @@ def test_an_open_entry_of_a_final_instant_is_not_taken_up() -> None:
 
 def test_an_empty_log_says_nothing_about_what_is_to_come() -> None:
     empty = tally(now=200)
-    assert (empty.ledger.known, empty.ledger.final_until) == (True, None)
+    assert (empty.ledger.read_once, empty.ledger.watermark) == (True, None)
     assert tally(Row(5, "FAIL"), now=300, before=empty.ledger).growth == {Key(5, "FAIL"): 1}

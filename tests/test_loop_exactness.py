@@ -23,7 +23,7 @@ from exporter.core.source import (
     Unreachable,
 )
 from tests.fakes import NOW, Clock, Cloud, Crash, FaultyStore
-from tests.rig import MINUTE, POLICY, SECOND, Rig
+from tests.poller_harness import MINUTE, POLICY, SECOND, PollerHarness
 
 ERRORS = {
     error.__name__: error
@@ -72,7 +72,7 @@ class History:
         self.update("a", 60, "FAIL")
         self.event("edge", 60, 0)
         self.regular = False
-        self.rig = Rig(self.cloud, self.clock, store)
+        self.rig = PollerHarness(self.cloud, self.clock, store)
         if calm:
             self.rig.settle()
             self.scrape()
@@ -186,7 +186,7 @@ class History:
         self.store = self._reopen(self.store)
         self.cloud.crash_after = None
         self.clock.forward(down * SECOND)
-        self.rig = Rig(self.cloud, self.clock, self.store)
+        self.rig = PollerHarness(self.cloud, self.clock, self.store)
         self.look()
         if self.regular:
             self._live(lambda: self.rig.pass_time(SECOND))

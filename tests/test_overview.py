@@ -5,20 +5,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from exporter.core.account import Account, Trouble, opened
-from exporter.core.moments import age, age_seconds, iso, length
-from exporter.core.overview import PAGE_ROWS, Overview, found, overview
-from exporter.core.phases import Phases, Step
+from exporter.core.accounting.labels import ServiceView
+from exporter.core.accounting.phases import Phases, Step
+from exporter.core.accounting.service_state import FailureEvent, ServiceState, opened
+from exporter.core.formats import age, age_seconds, iso, length
+from exporter.core.pages.filters import BadQueryError, ServiceFilter, parse_filter, parse_project
+from exporter.core.pages.overview import PAGE_ROWS, Overview, found, overview
+from exporter.core.pages.service_health import STATES, health_of, state_of
 from exporter.core.records import FAIL, RUNNING, SUCCESS, Update
-from exporter.core.standing import STATES, standing_of, state_of
-from exporter.core.views import ServiceView
-from exporter.core.wanted import BadQueryError, Wanted, wanted, wanted_project
-from tests.page_fleets import DAY, HOUR, MINUTE, NOW, SECOND, Fleet, broken, crowd, lively, row
+from tests.page_examples import DAY, HOUR, MINUTE, NOW, SECOND, Fleet, broken, crowd, lively, row
 
 
-def account(status: str = "running", number: int = 1, name: str = "recommender", **known: Any) -> Account:
+def service(
+    status: str = "running", number: int = 1, name: str = "recommender", **known: Any
+) -> ServiceState:
     """A service of which the last read succeeded, unless told otherwise."""
-    new = opened(row(name, number, status), NOW, history=False).account
+    new = opened(row(name, number, status), NOW, preexisting=False).state
     return msgspec.structs.replace(new, **{"up": True, "read_at": NOW - 8 * SECOND, **known})
 
 
@@ -36,24 +38,24 @@ def still_open(ago: int) -> tuple[Update, ...]:
 @pytest.mark.parametrize(
     ("known", "state"),
     [
-        (account(), "ok"),
-        (account(settled=Update(NOW, SUCCESS)), "ok"),
-        (account("finished"), "ok"),
-        (account(up=None, read_at=None), "new"),
-        (account(open=still_open(5 * MINUTE)), "updating"),
-        (account(open=still_open(30 * MINUTE)), "updating"),
-        (account("deploying"), "updating"),
-        (account("concerning"), "degraded"),
-        (account("failed", open=still_open(5 * MINUTE)), "failed"),
-        (account("failed", open=still_open(40 * MINUTE)), "failed"),
-        (account("failed", up=False), "failed"),
-        (account("concerning", up=False), "unreadable"),
-        (account(open=still_open(31 * MINUTE), up=False), "stuck"),
-        (account("failed", settled=failed(), open=still_open(2 * HOUR), up=False), "failing"),
-        (account("stopped", settled=failed(), up=False), "stopped"),
+        (service(), "ok"),
+        (service(settled=Update(NOW, SUCCESS)), "ok"),
+        (service("finished"), "ok"),
+        (service(up=None, read_at=None), "new"),
+        (service(open=still_open(5 * MINUTE)), "updating"),
+        (service(open=still_open(30 * MINUTE)), "updating"),
+        (service("deploying"), "updating"),
+        (service("concerning"), "degraded"),
+        (service("failed", open=still_open(5 * MINUTE)), "failed"),
+        (service("failed", open=still_open(40 * MINUTE)), "failed"),
+        (service("failed", up=False), "failed"),
+        (service("concerning", up=False), "unreadable"),
+        (service(open=still_open(31 * MINUTE), up=False), "stuck"),
+        (service("failed", settled=failed(), open=still_open(2 * HOUR), up=False), "failing"),
+        (service("stopped", settled=failed(), up=False), "stopped"),
     ],
 )
-def test_a_service_stands_as_the_worst_that_holds(known: Account, state: str) -> None:
+def test_a_service_stands_as_the_worst_that_holds(known: ServiceState, state: str) -> None:
     assert state_of(known, NOW) == state
     assert state in [each.name for each in STATES]
 
@@ -61,52 +63,52 @@ def test_a_service_stands_as_the_worst_that_holds(known: Account, state: str) ->
 @pytest.mark.parametrize(
     ("known", "since"),
     [
-        (account(settled=failed(), outage_since=NOW - 3 * HOUR), NOW - 3 * HOUR),
-        (account(settled=failed(), settled_at=NOW - 50 * MINUTE), NOW - 50 * MINUTE),
-        (account(settled=failed()), NOW - HOUR),
-        (account(settled=Update(NOW - DAY, SUCCESS)), NOW - DAY),
-        (account(), NOW - 26 * HOUR),
-        (account(open=(*still_open(2 * HOUR), *still_open(HOUR))), NOW - 2 * HOUR),
-        (account("deploying"), NOW - 26 * HOUR),
-        (account("concerning"), NOW - 26 * HOUR),
-        (account("stopped", settled=failed()), NOW - 26 * HOUR),
-        (account(up=False), NOW - 8 * SECOND),
-        (account(up=None, read_at=None), None),
+        (service(settled=failed(), outage_since=NOW - 3 * HOUR), NOW - 3 * HOUR),
+        (service(settled=failed(), settled_at=NOW - 50 * MINUTE), NOW - 50 * MINUTE),
+        (service(settled=failed()), NOW - HOUR),
+        (service(settled=Update(NOW - DAY, SUCCESS)), NOW - DAY),
+        (service(), NOW - 26 * HOUR),
+        (service(open=(*still_open(2 * HOUR), *still_open(HOUR))), NOW - 2 * HOUR),
+        (service("deploying"), NOW - 26 * HOUR),
+        (service("concerning"), NOW - 26 * HOUR),
+        (service("stopped", settled=failed()), NOW - 26 * HOUR),
+        (service(up=False), NOW - 8 * SECOND),
+        (service(up=None, read_at=None), None),
     ],
 )
-def test_the_begin_of_a_state_is_the_best_that_is_known(known: Account, since: int | None) -> None:
-    assert standing_of(ServiceView("prod", known), NOW).since == since
+def test_the_begin_of_a_state_is_the_best_that_is_known(known: ServiceState, since: int | None) -> None:
+    assert health_of(ServiceView("prod", known), NOW).since == since
 
 
 def test_a_failing_service_tells_its_cause_and_the_phase_of_its_retry() -> None:
-    known = account(
+    known = service(
         settled=failed(),
         newest=Update(NOW - 5 * MINUTE, RUNNING),
         open=still_open(5 * MINUTE),
-        cause=Trouble(NOW - HOUR, "image_pull", "failed to pull image"),
+        cause=FailureEvent(NOW - HOUR, "image_pull", "failed to pull image"),
         phases=Phases(begin=NOW - 5 * MINUTE, steps=(Step(NOW - 4 * MINUTE, 3, ends=False),)),
     )
-    standing = standing_of(ServiceView("prod", known), NOW)
+    standing = health_of(ServiceView("prod", known), NOW)
     assert (standing.reason, standing.message) == ("image_pull", "failed to pull image")
     assert (standing.result, standing.newest_at, standing.phase) == (RUNNING, NOW - 5 * MINUTE, "image_pull")
 
 
 def test_a_failure_without_a_cause_is_other_and_a_cause_that_is_over_is_not_told() -> None:
-    cause = Trouble(NOW - HOUR, "image_pull", "failed to pull image")
-    unknown = standing_of(ServiceView("prod", account(settled=failed())), NOW)
-    over = standing_of(ServiceView("prod", account(settled=Update(NOW, SUCCESS), cause=cause)), NOW)
+    cause = FailureEvent(NOW - HOUR, "image_pull", "failed to pull image")
+    unknown = health_of(ServiceView("prod", service(settled=failed())), NOW)
+    over = health_of(ServiceView("prod", service(settled=Update(NOW, SUCCESS), cause=cause)), NOW)
     assert (unknown.reason, unknown.message) == ("other", "")
     assert (over.reason, over.message, over.phase) == ("", "", "")
 
 
 def test_between_two_phases_there_is_none() -> None:
-    assert standing_of(ServiceView("prod", account(open=still_open(MINUTE))), NOW).phase == ""
+    assert health_of(ServiceView("prod", service(open=still_open(MINUTE))), NOW).phase == ""
 
 
 # -- the page
 
 
-def shown(fleet: Fleet, asked: Wanted = Wanted()) -> Overview:  # noqa: B008 - frozen
+def shown(fleet: Fleet, asked: ServiceFilter = ServiceFilter()) -> Overview:  # noqa: B008 - frozen
     return overview(fleet.services, fleet.statuses, asked, fleet.now)
 
 
@@ -129,7 +131,7 @@ def test_the_worst_comes_first_and_of_those_what_broke_last() -> None:
 def test_what_is_well_is_in_the_order_of_names() -> None:
     fleet = Fleet()
     for number, name in enumerate(("b", "C", "a", "a"), 1):
-        fleet.put("prod", account(number=5 - number, name=name))
+        fleet.put("prod", service(number=5 - number, name=name))
     assert [(each.service_name, each.service_id[7]) for each in shown(fleet).rows] == [
         ("a", "1"),
         ("a", "2"),
@@ -141,7 +143,7 @@ def test_what_is_well_is_in_the_order_of_names() -> None:
 def test_a_state_without_a_known_begin_comes_after_those_that_have_one() -> None:
     fleet = Fleet()
     for number, since in ((1, None), (2, NOW - DAY)):
-        known = account("failed", number, str(number))
+        known = service("failed", number, str(number))
         fleet.put(
             "p", msgspec.structs.replace(known, row=msgspec.structs.replace(known.row, transition_at=since))
         )
@@ -151,16 +153,16 @@ def test_a_state_without_a_known_begin_comes_after_those_that_have_one() -> None
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (Wanted(text="CLASS"), ["image-classifier"]),
-        (Wanted(text="00000003-6D2E"), ["chat-assistant"]),
-        (Wanted(text="r\n0"), []),  # name and id are searched one by one
-        (Wanted(state="failing"), ["recommender", "cameras", "image-classifier"]),
-        (Wanted(state="failing", project="edge"), ["cameras"]),
-        (Wanted(project="edge"), ["cameras", "turnstiles", "meters"]),
-        (Wanted(project="nowhere"), []),
+        (ServiceFilter(text="CLASS"), ["image-classifier"]),
+        (ServiceFilter(text="00000003-6D2E"), ["chat-assistant"]),
+        (ServiceFilter(text="r\n0"), []),  # name and id are searched one by one
+        (ServiceFilter(state="failing"), ["recommender", "cameras", "image-classifier"]),
+        (ServiceFilter(state="failing", project="edge"), ["cameras"]),
+        (ServiceFilter(project="edge"), ["cameras", "turnstiles", "meters"]),
+        (ServiceFilter(project="nowhere"), []),
     ],
 )
-def test_search_state_and_project_each_narrow_the_page(asked: Wanted, expected: list[str]) -> None:
+def test_search_state_and_project_each_narrow_the_page(asked: ServiceFilter, expected: list[str]) -> None:
     page = shown(lively(), asked)
     assert names(page) == expected
     assert (page.matches, page.first) == (len(expected), 1 if expected else 0)
@@ -169,11 +171,11 @@ def test_search_state_and_project_each_narrow_the_page(asked: Wanted, expected: 
 
 def test_the_projects_to_choose_from_are_in_order_and_keep_one_that_is_gone() -> None:
     assert shown(broken()).project_names == ["edge", "lab", "prod"]
-    assert shown(lively(), Wanted(project="gone")).project_names == ["edge", "gone", "prod"]
+    assert shown(lively(), ServiceFilter(project="gone")).project_names == ["edge", "gone", "prod"]
 
 
 def test_the_numbers_of_the_states_are_of_what_the_other_filters_leave() -> None:
-    page = shown(lively(), Wanted(project="edge", state="failing"))
+    page = shown(lively(), ServiceFilter(project="edge", state="failing"))
     counts = {state.name: count for state, count in page.states if count}
     assert counts == {"failing": 1, "new": 1, "ok": 1}
 
@@ -189,7 +191,7 @@ def test_projects_that_cannot_be_read_come_first_then_those_in_trouble() -> None
 
 def test_every_service_is_on_exactly_one_page() -> None:
     fleet = crowd(350)
-    pages = [shown(fleet, Wanted(page=number)) for number in (1, 2, 3, 4)]
+    pages = [shown(fleet, ServiceFilter(page=number)) for number in (1, 2, 3, 4)]
     assert [len(page.rows) for page in pages] == [PAGE_ROWS] * 3 + [50]
     assert [(page.pages, page.first) for page in pages] == [(4, 1), (4, 101), (4, 201), (4, 301)]
     keys = [(standing.project, standing.service_id) for page in pages for standing in page.rows]
@@ -198,12 +200,12 @@ def test_every_service_is_on_exactly_one_page() -> None:
 
 
 def test_past_the_last_page_is_the_last() -> None:
-    page = shown(crowd(350), Wanted(page=9))
+    page = shown(crowd(350), ServiceFilter(page=9))
     assert (page.wanted.page, len(page.rows)) == (4, 50)
 
 
 def test_an_empty_fleet_has_one_empty_page() -> None:
-    page = shown(Fleet(), Wanted(page=2))
+    page = shown(Fleet(), ServiceFilter(page=2))
     assert (page.rows, page.pages, page.first, page.wanted.page, page.urgent) == ((), 1, 0, 1, 0)
 
 
@@ -213,18 +215,18 @@ def test_an_empty_fleet_has_one_empty_page() -> None:
 @pytest.mark.parametrize(
     ("query", "asked"),
     [
-        ("", Wanted()),
-        ("q=+chat+&state=failing&project=prod&page=3", Wanted("chat", "failing", "prod", 3)),
-        ("q=&state=&page=", Wanted()),
-        ("state=&state=ok&other=1&other=2", Wanted(state="ok")),
-        ("project=nowhere", Wanted(project="nowhere")),  # it may have been there yesterday
-        ("q=%ff%00", Wanted("\ufffd\x00")),
-        ("q=" + "x" * 256, Wanted("x" * 256)),
-        ("page=007", Wanted(page=7)),
+        ("", ServiceFilter()),
+        ("q=+chat+&state=failing&project=prod&page=3", ServiceFilter("chat", "failing", "prod", 3)),
+        ("q=&state=&page=", ServiceFilter()),
+        ("state=&state=ok&other=1&other=2", ServiceFilter(state="ok")),
+        ("project=nowhere", ServiceFilter(project="nowhere")),  # it may have been there yesterday
+        ("q=%ff%00", ServiceFilter("\ufffd\x00")),
+        ("q=" + "x" * 256, ServiceFilter("x" * 256)),
+        ("page=007", ServiceFilter(page=7)),
     ],
 )
-def test_a_query_says_what_is_wanted(query: str, asked: Wanted) -> None:
-    assert wanted(query) == asked
+def test_a_query_says_what_is_wanted(query: str, asked: ServiceFilter) -> None:
+    assert parse_filter(query) == asked
 
 
 @pytest.mark.parametrize(
@@ -244,31 +246,33 @@ def test_a_query_says_what_is_wanted(query: str, asked: Wanted) -> None:
 )
 def test_a_value_that_cannot_be_meant_is_named_with_its_key_and_its_rule(query: str, sentence: str) -> None:
     with pytest.raises(BadQueryError) as caught:
-        wanted(query)
+        parse_filter(query)
     assert str(caught.value).startswith(sentence)
 
 
 def test_of_one_service_only_the_project_is_asked() -> None:
-    assert [wanted_project(query) for query in ("", "project=a%26b&state=bad")] == ["", "a&b"]
+    assert [parse_project(query) for query in ("", "project=a%26b&state=bad")] == ["", "a&b"]
     with pytest.raises(BadQueryError, match='project is "a" and "b"'):
-        wanted_project("project=a&project=b")
+        parse_project("project=a&project=b")
 
 
-@pytest.mark.parametrize("asked", [Wanted(), Wanted("a b&c=d#é", "ok", "p/q", 2), Wanted(page=5)])
-def test_what_is_wanted_survives_its_own_query(asked: Wanted) -> None:
-    assert wanted(asked.query()) == asked
+@pytest.mark.parametrize(
+    "asked", [ServiceFilter(), ServiceFilter("a b&c=d#é", "ok", "p/q", 2), ServiceFilter(page=5)]
+)
+def test_what_is_wanted_survives_its_own_query(asked: ServiceFilter) -> None:
+    assert parse_filter(asked.query()) == asked
 
 
 def test_everything_is_asked_by_no_query_at_all() -> None:
-    assert Wanted().query() == ""
-    assert Wanted("\ud800").query() == "q=%3F"
+    assert ServiceFilter().query() == ""
+    assert ServiceFilter("\ud800").query() == "q=%3F"
 
 
 def test_an_id_in_two_projects_is_found_in_the_first_unless_one_is_named() -> None:
     fleet = Fleet()
     for project in ("one", "two"):
-        fleet.put(project, account())
-    service_id = account().row.service_id
+        fleet.put(project, service())
+    service_id = service().row.service_id
     chosen = [found(fleet.services, service_id, project) for project in ("", "two", "three")]
     assert [(view.project if view else None, others) for view, others in chosen] == [
         ("one", ("two",)),

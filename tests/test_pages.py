@@ -15,16 +15,16 @@ import msgspec
 import pytest
 import requests
 
-from exporter.adapters.web.app import App
+from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.server import WebServer
-from exporter.core.account import Alarm, Trouble, opened
-from exporter.core.history import History, PastEvent, PastUpdate
-from exporter.core.overview import PAGE_ROWS
-from exporter.core.progress_rules import PHASES
-from exporter.core.pushes import Alerting, push_of
+from exporter.core.accounting.history import History, PastEvent, PastUpdate
+from exporter.core.accounting.service_state import AlertState, FailureEvent, opened
+from exporter.core.alerting.notifications import NotifierOptions, alert_of
+from exporter.core.classifier.step_rules import PHASES
+from exporter.core.pages.overview import PAGE_ROWS
+from exporter.core.pages.service_health import STATES
 from exporter.core.records import ABNORMAL, FAIL, NORMAL, Event, Model, NodeResult, ServiceRow, Update
-from exporter.core.standing import STATES
-from tests.page_fleets import (
+from tests.page_examples import (
     CLASSIFIER,
     DAY,
     HOUR,
@@ -54,14 +54,14 @@ def serving(fleet: Fleet, **other: Any) -> Iterator[str]:
     arguments: dict[str, Any] = {
         "page": lambda: None,
         "on_scraped": lambda page: None,
-        "telemetry_render": lambda openmetrics: b"",
+        "render_self_metrics": lambda openmetrics: b"",
         "healthy": lambda: (True, "ok"),
         "ready": lambda: (True, "ok"),
         "reload": None,
         "version": "1.2.3",
         **fleet.doors(),
     }
-    app: App[Any] = App(**{**arguments, **other})
+    app: WebApp[Any] = WebApp(**{**arguments, **other})
     errors: list[str] = []
     server = WebServer(["127.0.0.1:0"], app, on_error=errors.append)
     server.start()
@@ -162,7 +162,7 @@ def test_a_fleet_that_is_well_says_so() -> None:
 def test_services_that_were_not_read_yet_are_not_called_well() -> None:
     fleet = Fleet()
     for number in (1, 2):
-        fleet.put("prod", opened(row("a", number), NOW, history=False).account)
+        fleet.put("prod", opened(row("a", number), NOW, preexisting=False).state)
     fleet.project("prod")
     seen = words(ask(fleet))
     assert "The 2 services were not read yet Their logs are read one after the other" in seen
@@ -460,7 +460,9 @@ HOSTILE = "</title><script>alert(1)</script>\"'>&\ud800\x1b[31m\u202e\x00"
 def hostile() -> Fleet:
     """Every text that comes from outside is an attack."""
     fleet = Fleet()
-    known = opened(ServiceRow(HOSTILE, HOSTILE, "edge", HOSTILE, HOSTILE, HOSTILE), NOW - DAY, history=False)
+    known = opened(
+        ServiceRow(HOSTILE, HOSTILE, "edge", HOSTILE, HOSTILE, HOSTILE), NOW - DAY, preexisting=False
+    )
     update = Update(
         NOW - HOUR,
         FAIL,
@@ -470,19 +472,19 @@ def hostile() -> Fleet:
         (NodeResult(HOSTILE, HOSTILE, HOSTILE),),
     )
     odd = Update(NOW - MINUTE, HOSTILE)
-    account = msgspec.structs.replace(
-        known.account,
+    service = msgspec.structs.replace(
+        known.state,
         newest=update,
         settled=update,
         open=(odd,),
-        cause=Trouble(NOW - HOUR, HOSTILE, HOSTILE),
+        cause=FailureEvent(NOW - HOUR, HOSTILE, HOSTILE),
         up=False,
     )
     events = tuple(
         PastEvent(NOW - ago, kind, HOSTILE, 2, HOSTILE, HOSTILE, mark)
         for ago, kind, mark in ((HOUR, ABNORMAL, ""), (HOUR - 1, NORMAL, "begin"))
     )
-    fleet.put(HOSTILE, account, History(events, (PastUpdate(update, NOW - MINUTE),)))
+    fleet.put(HOSTILE, service, History(events, (PastUpdate(update, NOW - MINUTE),)))
     fleet.project(HOSTILE, up=False, error=HOSTILE)
     return fleet
 
@@ -515,7 +517,7 @@ def test_what_comes_from_outside_is_escaped(path: str) -> None:
 def test_an_id_with_a_slash_and_other_letters_has_its_page() -> None:
     fleet = Fleet()
     for service_id in ("a/b c?d=e#f", "ü-漢"):
-        fleet.put("p/q", opened(ServiceRow(service_id, service_id), NOW, history=False).account)
+        fleet.put("p/q", opened(ServiceRow(service_id, service_id), NOW, preexisting=False).state)
     fleet.project("p/q")
     with serving(fleet) as url:
         page = requests.get(url, timeout=WAIT).text
@@ -530,13 +532,13 @@ def test_the_link_of_a_pushed_alert_leads_to_the_page_of_its_service() -> None:
         fleet.service(project, row(f"shop of {project}", 1), [Deployment(NOW - HOUR, failure=PULL_FAILED)])
         fleet.project(project)
     with serving(fleet) as url:
-        alerting = Alerting({}, url.rstrip("/"), CLASSIFIER, resend=MINUTE, cause_wait=0)
+        options = NotifierOptions({}, url.rstrip("/"), CLASSIFIER, resend=MINUTE, cause_wait=0)
         for view in fleet.services.values():
-            alarmed = msgspec.structs.replace(view.account, alarm=Alarm(NOW))
-            push = push_of(view._replace(account=alarmed), alerting)
-            assert push is not None
+            service = msgspec.structs.replace(view.state, alert=AlertState(NOW))
+            alert = alert_of(view._replace(state=service), options)
+            assert alert is not None
             assert f"shop of {view.project} Failing" in html.unescape(
-                words(requests.get(push.page, timeout=WAIT))
+                words(requests.get(alert.page, timeout=WAIT))
             )
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.adapters.cloud.answers import Rejected
-from exporter.adapters.cloud.bodies import Page
-from exporter.adapters.cloud.paging import Habits, Query, read_events, read_list
+from exporter.adapters.modelarts.api_errors import Rejected
+from exporter.adapters.modelarts.decode import ResultPage
+from exporter.adapters.modelarts.paging import LearnedPaging, Query, read_events, read_list
 from exporter.core.records import Event, ServiceRow
 from exporter.core.source import Torn
 
@@ -34,7 +34,7 @@ class PagingCloud:
     between: Callable[["PagingCloud"], None] = lambda _: None
     queries: list[Query] = field(default_factory=list)
 
-    def page(self, query: Query) -> Page[Event]:
+    def page(self, query: Query) -> ResultPage[Event]:
         self.queries.append(query)
         if query.limit > self.max_limit and self.rejects:
             raise Rejected("HTTP 400: Invalid Argument.")
@@ -48,15 +48,15 @@ class PagingCloud:
         shown = tuple(rows[at : at + size])
         self.between(self)
         total = len(rows) if self.says_total else None
-        return Page(shown, total, None if total is None else len(shown))
+        return ResultPage(shown, total, None if total is None else len(shown))
 
     def _asked(self, time: int, query: Query) -> bool:
         late = query.start is None or time > query.start or (self.start_inclusive and time == query.start)
         early = query.end is None or time < query.end or (self.end_inclusive and time == query.end)
         return late and early
 
-    def read(self, after: int | None = None, habits: Habits | None = None) -> tuple[Event, ...]:
-        return read_events(self.page, after, lambda: NOW, habits or Habits())
+    def read(self, after: int | None = None, learned: LearnedPaging | None = None) -> tuple[Event, ...]:
+        return read_events(self.page, after, lambda: NOW, learned or LearnedPaging())
 
 
 def row(time: int, text: str = "a") -> Event:
@@ -88,8 +88,8 @@ def test_a_read_has_every_event_as_often_as_it_exists(cloud: PagingCloud, after:
 @settings(max_examples=200, deadline=None)
 @given(clouds)
 def test_what_was_learned_in_one_read_does_not_spoil_the_next(cloud: PagingCloud) -> None:
-    habits = Habits()
-    assert cloud.read(None, habits) == cloud.read(None, habits) == tuple(sorted(cloud.events))
+    learned = LearnedPaging()
+    assert cloud.read(None, learned) == cloud.read(None, learned) == tuple(sorted(cloud.events))
 
 
 changes = st.lists(
@@ -127,37 +127,37 @@ def test_pages_that_move_during_the_read_lose_and_double_nothing(
 @pytest.mark.parametrize("largest", [1000, 500, 200, 100, 50, 20, 10])
 def test_the_largest_limit_that_is_taken_is_found_once(largest: int) -> None:
     cloud = PagingCloud([row(time) for time in range(1, 25)], max_limit=largest, rejects=True)
-    habits = Habits()
-    assert len(cloud.read(None, habits)) == 24
-    assert habits.limit == largest
+    learned = LearnedPaging()
+    assert len(cloud.read(None, learned)) == 24
+    assert learned.limit == largest
     cloud.queries.clear()
-    cloud.read(None, habits)
+    cloud.read(None, learned)
     assert {query.limit for query in cloud.queries} <= {largest, largest - 1}
 
 
 def test_a_400_that_speaks_of_something_else_ends_the_walk_with_the_last_error() -> None:
     asked = []
 
-    def refuse(query: Query) -> Page[Event]:
+    def refuse(query: Query) -> ResultPage[Event]:
         asked.append(query.limit)
         raise Rejected(f"HTTP 400 at {query.limit}")
 
-    habits = Habits()
+    learned = LearnedPaging()
     with pytest.raises(Rejected, match=r"at 10$"):
-        read_events(refuse, None, lambda: NOW, habits)
+        read_events(refuse, None, lambda: NOW, learned)
     assert asked == [1000, 500, 200, 100, 50, 20, 10]
-    assert habits == Habits()
+    assert learned == LearnedPaging()
 
 
 def test_once_a_limit_was_taken_a_400_is_not_tried_again_unless_it_names_the_limit() -> None:
     asked = []
 
-    def refuse(query: Query) -> Page[Event]:
+    def refuse(query: Query) -> ResultPage[Event]:
         asked.append(query.limit)
         raise Rejected("HTTP 400: no." if query.limit == 200 else "HTTP 400: Invalid limit.")
 
     with pytest.raises(Rejected, match="no"):
-        read_events(refuse, None, lambda: NOW, Habits(limit=500, proven=True))
+        read_events(refuse, None, lambda: NOW, LearnedPaging(limit=500, proven=True))
     assert asked == [500, 200]
 
 
@@ -195,37 +195,39 @@ def test_an_offset_that_is_ignored_is_torn_and_never_doubles() -> None:
 @pytest.mark.parametrize("in_items", [True, False])
 def test_a_wrong_memory_of_the_offset_is_torn_once_and_then_forgotten(in_items: bool) -> None:
     cloud = PagingCloud([row(7)] * 6, max_limit=2, offset_in_items=in_items)
-    habits = Habits(offset_counts_items=not in_items)
+    learned = LearnedPaging(offset_counts_items=not in_items)
     with pytest.raises(Torn):
-        cloud.read(None, habits)
-    assert len(cloud.read(None, habits)) == 6
-    assert habits.offset_counts_items is in_items
+        cloud.read(None, learned)
+    assert len(cloud.read(None, learned)) == 6
+    assert learned.offset_counts_items is in_items
 
 
 @pytest.mark.parametrize(
     "page",
     [
-        Page((row(5),), 2),
-        Page((row(5), row(5)), 1),
-        Page((), 1),
-        Page((row(5), row(6)), 2, 3),
+        ResultPage((row(5),), 2),
+        ResultPage((row(5), row(5)), 1),
+        ResultPage((), 1),
+        ResultPage((row(5), row(6)), 2, 3),
     ],
 )
-def test_a_page_that_contradicts_itself_is_torn(page: Page[Event]) -> None:
+def test_a_page_that_contradicts_itself_is_torn(page: ResultPage[Event]) -> None:
     with pytest.raises(Torn):
-        read_events(lambda _: page, None, lambda: NOW, Habits())
+        read_events(lambda _: page, None, lambda: NOW, LearnedPaging())
 
 
 def test_a_part_out_of_the_asked_times_is_torn() -> None:
     with pytest.raises(Torn, match="out of the times"):
-        read_events(lambda _: Page((row(5), row(6)), 3), 5_000, lambda: NOW, Habits())
+        read_events(lambda _: ResultPage((row(5), row(6)), 3), 5_000, lambda: NOW, LearnedPaging())
 
 
 def test_a_first_page_that_was_no_part_after_all_is_torn() -> None:
     cloud = PagingCloud([row(5), row(6), row(7)])
-    answers = iter([Page((row(5), row(6)), 3)])
+    answers = iter([ResultPage((row(5), row(6)), 3)])
     with pytest.raises(Torn, match="room for more"):
-        read_events(lambda query: next(answers, None) or cloud.page(query), None, lambda: NOW, Habits())
+        read_events(
+            lambda query: next(answers, None) or cloud.page(query), None, lambda: NOW, LearnedPaging()
+        )
 
 
 @pytest.mark.parametrize("times", [[1, 2, 3, 4, 5], [7, 7, 7, 7, 7]])
@@ -267,12 +269,12 @@ class ListCloud:
     says_total: bool = True
     between: Callable[["ListCloud"], None] = lambda _: None
 
-    def page(self, query: Query) -> Page[ServiceRow | None]:
+    def page(self, query: Query) -> ResultPage[ServiceRow | None]:
         size = min(query.limit, self.size)
         at = (query.offset or 0) * (1 if self.offset_in_items else size)
         rows, total = tuple(self.rows[at : at + size]), len(self.rows)
         self.between(self)
-        return Page(rows, total if self.says_total else None, len(rows))
+        return ResultPage(rows, total if self.says_total else None, len(rows))
 
 
 def services(number: int) -> list[ServiceRow | None]:
@@ -284,7 +286,7 @@ def test_a_list_is_whole_whatever_the_offset_counts(
     number: int, size: int, in_items: bool, malformed: set[int]
 ) -> None:
     rows = [None if place in malformed else service for place, service in enumerate(services(number))]
-    listing = read_list(ListCloud(rows, size, in_items).page, Habits())
+    listing = read_list(ListCloud(rows, size, in_items).page, LearnedPaging())
     assert listing.complete
     assert Counter(listing.rows) == Counter(rows)
 
@@ -300,18 +302,18 @@ def test_a_list_that_moves_shows_no_service_twice_and_is_not_called_complete_wit
             cloud.rows = cloud.rows[1:] if script.pop() else [ServiceRow(f"new{len(script)}"), *cloud.rows]
 
     cloud.between = change
-    listing = read_list(cloud.page, Habits())
+    listing = read_list(cloud.page, LearnedPaging())
     ids = [service.service_id for service in listing.rows if service is not None]
     assert len(set(ids)) == len(ids)
     assert replace(cloud).size == size
 
 
 def test_a_list_with_a_service_twice_is_not_complete() -> None:
-    listing = read_list(ListCloud([*services(2), ServiceRow("s0")]).page, Habits())
+    listing = read_list(ListCloud([*services(2), ServiceRow("s0")]).page, LearnedPaging())
     assert not listing.complete
     assert len(listing.rows) == 2
 
 
 def test_a_full_page_without_total_count_is_not_called_complete() -> None:
-    assert not read_list(ListCloud(services(1000), says_total=False).page, Habits()).complete
-    assert read_list(ListCloud(services(999), says_total=False).page, Habits()).complete
+    assert not read_list(ListCloud(services(1000), says_total=False).page, LearnedPaging()).complete
+    assert read_list(ListCloud(services(999), says_total=False).page, LearnedPaging()).complete

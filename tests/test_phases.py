@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.core.causes import Classifier, Finding
-from exporter.core.phases import Phases, current, finished, note, settled
-from exporter.core.progress_rules import PHASES
+from exporter.core.accounting.phases import Phases, current, finished, note, settled
+from exporter.core.classifier.classifier import Classification, Classifier
+from exporter.core.classifier.step_rules import PHASES
 
 BODY = json.loads(
     (Path(__file__).parent / "data" / "samples" / "events_real_time_2019.json").read_text(encoding="utf-8")
@@ -23,18 +23,18 @@ BUILT_IN = Classifier()
 # A time of day, so that ten seconds before it is a time too.
 T = 1_700_000_000_000
 
-BEGINS = Finding(mark="begin")
+BEGINS = Classification(mark="begin")
 
 
-def starts(phase: str) -> Finding:
-    return Finding(phase=phase, mark="start")
+def starts(phase: str) -> Classification:
+    return Classification(phase=phase, mark="start")
 
 
-def ends(phase: str) -> Finding:
-    return Finding(phase=phase, mark="end")
+def ends(phase: str) -> Classification:
+    return Classification(phase=phase, mark="end")
 
 
-def noted(*events: tuple[int, Finding], phases: Phases | None = None) -> Phases:
+def noted(*events: tuple[int, Classification], phases: Phases | None = None) -> Phases:
     phases = phases or Phases()
     for at, finding in events:
         phases = note(phases, T + at, finding)
@@ -90,12 +90,12 @@ def test_nothing_is_known_before_the_first_event() -> None:
 
 def test_an_event_that_is_no_step_changes_nothing() -> None:
     phases = sample()
-    assert note(phases, BEGIN + 1, Finding(reason="crash", phase="startup")) is phases
-    assert note(phases, BEGIN + 1, Finding()) is phases
+    assert note(phases, BEGIN + 1, Classification(reason="crash", phase="startup")) is phases
+    assert note(phases, BEGIN + 1, Classification()) is phases
 
 
 @pytest.mark.parametrize("event", [(0, BEGINS), (-1, BEGINS), (-1, starts("startup"))])
-def test_what_is_no_newer_than_the_beginning_changes_nothing(event: tuple[int, Finding]) -> None:
+def test_what_is_no_newer_than_the_beginning_changes_nothing(event: tuple[int, Classification]) -> None:
     phases = noted((0, BEGINS), (1, starts("environment")))
     assert noted(event, phases=phases) == phases
 
@@ -235,7 +235,7 @@ DEPLOYMENT = st.lists(
     st.tuples(
         st.integers(0, 60_000),
         st.builds(
-            lambda phase, mark: Finding(phase=phase, mark=mark),
+            lambda phase, mark: Classification(phase=phase, mark=mark),
             st.sampled_from(PHASES),
             st.sampled_from(["start", "end"]),
         ),
@@ -246,11 +246,11 @@ DEPLOYMENT = st.lists(
 
 @given(DEPLOYMENT, st.randoms(use_true_random=False), st.sampled_from([None, True, False]), st.booleans())
 def test_the_order_in_which_a_deployment_is_noted_does_not_matter(
-    steps: list[tuple[int, Finding]], random: object, succeeded: bool | None, before: bool
+    steps: list[tuple[int, Classification]], random: object, succeeded: bool | None, before: bool
 ) -> None:
     start = settled(sample(), BEGIN, BEGIN + 90_818, succeeded=True) if before else Phases()
 
-    def replay(events: list[tuple[int, Finding | bool]]) -> Phases:
+    def replay(events: list[tuple[int, Classification | bool]]) -> Phases:
         phases = start
         for at, what in events:
             if isinstance(what, bool):
@@ -259,7 +259,7 @@ def test_the_order_in_which_a_deployment_is_noted_does_not_matter(
                 phases = note(phases, T + at, what)
         return phases
 
-    events: list[tuple[int, Finding | bool]] = [(0, BEGINS), *steps]
+    events: list[tuple[int, Classification | bool]] = [(0, BEGINS), *steps]
     if succeeded is not None:
         events.append((50_000, succeeded))
     shuffled = list(events)
@@ -272,5 +272,5 @@ def test_the_order_in_which_a_deployment_is_noted_does_not_matter(
 
 
 @given(DEPLOYMENT)
-def test_no_phase_ever_takes_less_than_nothing(steps: list[tuple[int, Finding]]) -> None:
+def test_no_phase_ever_takes_less_than_nothing(steps: list[tuple[int, Classification]]) -> None:
     assert all(seconds >= 0 for seconds in finished(noted(*steps)).values())

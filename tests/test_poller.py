@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from exporter.adapters.store.database import Store
-from exporter.core.counters import LONGEST_HOLD_MS
-from exporter.core.moments import iso
+from exporter.core.accounting.counters import LONGEST_HOLD_MS
+from exporter.core.formats import iso
 from exporter.core.records import ServiceRow
 from exporter.core.source import (
     Forbidden,
@@ -24,9 +24,9 @@ from exporter.core.source import (
     Torn,
     Unreachable,
 )
-from exporter.fetching import Job
+from exporter.engine.fetch import PollJob
 from tests.fakes import NOW, Clock, Cloud, FaultyStore, Inline, Later
-from tests.rig import MINUTE, PACE, POLICY, SECOND, Rig, lane
+from tests.poller_harness import MINUTE, PACE, POLICY, SECOND, PollerHarness, project_resources
 
 HOUR = 60 * MINUTE
 PULL = "failed to pull image, retry later"
@@ -49,9 +49,9 @@ def cloud(clock: Clock) -> Cloud:
     return cloud
 
 
-def started(cloud: Cloud, clock: Clock, store: Store | None = None, **changes: object) -> Rig:
+def started(cloud: Cloud, clock: Clock, store: Store | None = None, **changes: object) -> PollerHarness:
     """A rig whose first start is over and whose zeros were scraped."""
-    rig = Rig(cloud, clock, store, **changes)  # type: ignore[arg-type]
+    rig = PollerHarness(cloud, clock, store, **changes)  # type: ignore[arg-type]
     rig.settle()
     rig.scrape()
     return rig
@@ -136,7 +136,7 @@ def test_what_was_scraped_is_known_after_a_restart_too(cloud: Cloud, clock: Cloc
     cloud.update("c", clock(), "FAIL")
     clock.forward(HOUR)
     # What was shown is shown at once, and a zero that was scraped needs not be shown again.
-    rig = Rig(cloud, clock, Store.open(str(tmp_path)))
+    rig = PollerHarness(cloud, clock, Store.open(str(tmp_path)))
     assert rig.samples()[FAILED.format("b")] == 1
     rig.settle()
     assert rig.samples()[FAILED.format("c")] == 1
@@ -149,7 +149,7 @@ def test_a_zero_that_was_not_scraped_is_held_anew_after_a_restart(cloud: Cloud, 
     cloud.update("b", clock(), "FAIL")
     rig.pass_time(30 * SECOND)
     clock.forward(HOUR)
-    rig = Rig(cloud, clock, rig.store)
+    rig = PollerHarness(cloud, clock, rig.store)
     rig.settle()
     assert [rig.scrape()[FAILED.format("b")] for _ in "ab"] == [0, 1]
 
@@ -159,7 +159,7 @@ def test_call_totals_do_not_fall_over_a_restart(cloud: Cloud, clock: Clock) -> N
     cloud.change("a", invocations=1000)
     rig.pass_time(30 * SECOND)
     cloud.failures["list"] = Unreachable("")
-    rig = Rig(cloud, clock, rig.store)
+    rig = PollerHarness(cloud, clock, rig.store)
     assert rig.samples()["modelarts_service_invocations_total{service_id=a}"] == 1000
 
 
@@ -172,7 +172,7 @@ def test_what_was_in_the_log_at_the_first_start_is_counted_or_left_out(
 ) -> None:
     cloud.update("a", NOW - MINUTE, "FAIL")
     cloud.event("a", NOW - MINUTE, "abnormal", PULL)
-    rig = Rig(cloud, clock, policy=msgspec.structs.replace(POLICY, count_history=count))
+    rig = PollerHarness(cloud, clock, policy=msgspec.structs.replace(POLICY, count_history=count))
     rig.settle()
     first = rig.scrape()
     assert (first[FAILED.format("a")], first[ABNORMAL.format("a")]) == (shown, shown)
@@ -182,10 +182,10 @@ def test_what_was_in_the_log_at_the_first_start_is_counted_or_left_out(
 def test_a_service_is_history_until_its_first_read_is_committed(cloud: Cloud, clock: Clock) -> None:
     cloud.update("a", NOW - MINUTE, "FAIL")
     cloud.failures["logs"] = Unreachable("")
-    rig = Rig(cloud, clock)
+    rig = PollerHarness(cloud, clock)
     rig.pass_time(MINUTE)
     assert FAILED.format("a") not in rig.scrape()
-    rig = Rig(cloud, clock, rig.store)
+    rig = PollerHarness(cloud, clock, rig.store)
     cloud.failures.clear()
     rig.settle()
     assert rig.scrape()[FAILED.format("a")] == 1
@@ -193,7 +193,7 @@ def test_a_service_is_history_until_its_first_read_is_committed(cloud: Cloud, cl
 
 def test_the_first_start_is_the_first_complete_list(cloud: Cloud, clock: Clock) -> None:
     cloud.complete = False
-    rig = Rig(cloud, clock)
+    rig = PollerHarness(cloud, clock)
     rig.pass_time(MINUTE)
     cloud.complete = True
     cloud.add("b")
@@ -208,7 +208,7 @@ def test_another_selection_of_services_is_another_first_start(cloud: Cloud, cloc
     cloud.update("b", NOW, "FAIL")
     rig = started(cloud, clock)
     assert UP.format("b") not in rig.samples()
-    rig = Rig(cloud, clock, rig.store, selection="more", wants=lambda row: True)
+    rig = PollerHarness(cloud, clock, rig.store, selection="more", wants=lambda row: True)
     rig.settle()
     shown = rig.scrape()
     assert (shown[FAILED.format("a")], shown[FAILED.format("b")]) == (1, 1)
@@ -408,7 +408,7 @@ def test_the_first_list_decides_whether_services_are_read(cloud: Cloud, clock: C
     rig = started(cloud, clock)
     cloud.failures["list"] = Unreachable("")
     cloud.calls.clear()
-    rig = Rig(cloud, clock, rig.store)
+    rig = PollerHarness(cloud, clock, rig.store)
     rig.settle()
     # The cloud cannot be listed, but the credential was not refused.
     assert requests(cloud) == {"list": 1, "logs": 1, "events": 1}
@@ -427,7 +427,7 @@ class Hanging(Inline):
     def submit(self, work: Callable[[], None]) -> None:
         assert isinstance(work, partial)
         job = work.args[-1]
-        if isinstance(job, Job) and job.service_id in self.hang:
+        if isinstance(job, PollJob) and job.service_id in self.hang:
             self.busy.append(job.service_id)
         else:
             work()
@@ -504,7 +504,7 @@ def test_a_first_start_that_could_not_be_stored_is_still_the_first(cloud: Cloud,
     store = FaultyStore.open("")
     store.faults = ["fails"] * 3
     cloud.update("a", NOW, "FAIL")
-    rig = Rig(cloud, clock, store)
+    rig = PollerHarness(cloud, clock, store)
     rig.pass_time(2 * MINUTE)
     assert rig.samples()[FAILED.format("a")] == 1
 
@@ -517,7 +517,7 @@ def test_two_projects_are_kept_apart(cloud: Cloud, clock: Clock) -> None:
     other.add("a")
     other.update("a", NOW, "FAIL")
     rig = started(cloud, clock)
-    rig.poller.adopt([lane("prod", cloud), lane("test", other)])
+    rig.poller.adopt([project_resources("prod", cloud), project_resources("test", other)])
     other.failures["logs a"] = cloud.failures["list"] = Unreachable("")
     rig.pass_time(MINUTE)
     other.failures.clear()
@@ -535,10 +535,10 @@ def test_a_reload_keeps_what_is_known_and_drops_projects_that_are_gone(cloud: Cl
     other.add("z")
     cloud.update("a", NOW, "FAIL")
     rig = started(cloud, clock)
-    rig.poller.adopt([lane("prod", cloud), lane("test", other)])
+    rig.poller.adopt([project_resources("prod", cloud), project_resources("test", other)])
     rig.settle()
     assert UP.format("z") in rig.samples()
-    rig.poller.adopt([lane("prod", cloud)])
+    rig.poller.adopt([project_resources("prod", cloud)])
     shown = rig.samples()
     assert (shown[FAILED.format("a")], shown["modelarts_up{}"]) == (1, 1)
     assert not any("test" in line for line in rig.text().splitlines())
@@ -548,18 +548,18 @@ def test_a_reload_keeps_what_is_known_and_drops_projects_that_are_gone(cloud: Cl
 def test_another_project_of_the_same_name_begins_anew(cloud: Cloud, clock: Clock) -> None:
     cloud.update("a", NOW, "FAIL")
     rig = started(cloud, clock)
-    rig.poller.adopt([lane("prod", Cloud(clock), project_id="1" * 32)])
+    rig.poller.adopt([project_resources("prod", Cloud(clock), project_id="1" * 32)])
     assert "modelarts_up{}" not in rig.samples()
     assert UP.format("a") not in rig.samples()
-    rig.poller.adopt([lane("prod", cloud)])
+    rig.poller.adopt([project_resources("prod", cloud)])
     assert rig.samples()[FAILED.format("a")] == 1
 
 
 def test_what_was_under_way_at_a_reload_is_not_waited_for(cloud: Cloud, clock: Clock) -> None:
     fetchers = Later()
-    rig = Rig(cloud, clock, fetchers=fetchers)
+    rig = PollerHarness(cloud, clock, fetchers=fetchers)
     rig.settle()
-    rig.poller.adopt([lane("prod", cloud)])
+    rig.poller.adopt([project_resources("prod", cloud)])
     rig.settle()
     cloud.add("b")
     fetchers.work()  # an answer of before, with a service that the new list does not know yet
@@ -596,7 +596,7 @@ def fleet(clock: Clock, size: int) -> Cloud:
     return cloud
 
 
-def bill(rig: Rig, milliseconds: int) -> Counter[str]:
+def bill(rig: PollerHarness, milliseconds: int) -> Counter[str]:
     rig.cloud.calls.clear()
     rig.pass_time(milliseconds)
     return requests(rig.cloud)

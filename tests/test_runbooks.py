@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.core.remedies import REMEDIES
+from exporter.core.classifier.remedies import REMEDIES
 from tests import promql
 
 ROOT = Path(__file__).parents[1]

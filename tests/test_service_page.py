@@ -5,25 +5,25 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from exporter.core.account import Account, Trouble, opened
-from exporter.core.deployments import DEPLOYMENTS_SHOWN, PhaseSpan, last_deployments
-from exporter.core.history import History, PastEvent, PastUpdate, extended
-from exporter.core.progress_rules import PHASES
+from exporter.core.accounting.history import History, PastEvent, PastUpdate, extended
+from exporter.core.accounting.labels import ServiceView
+from exporter.core.accounting.service_state import FailureEvent, ServiceState, opened
+from exporter.core.classifier.step_rules import PHASES
+from exporter.core.pages.deployments import DEPLOYMENTS_SHOWN, PhaseSpan, last_deployments
+from exporter.core.pages.service_page import ServicePage, TroubleLine, service_page
+from exporter.core.pages.timeline import race, strip
 from exporter.core.records import ABNORMAL, FAIL, NORMAL, RUNNING, SUCCESS, Update
-from exporter.core.service_page import ServicePage, TroubleLine, service_page
-from exporter.core.timeline import race, strip
-from exporter.core.views import ServiceView
-from tests.page_fleets import DAY, HOUR, MINUTE, NOW, PULL_FAILED, SECOND, Deployment, Fleet, row
+from tests.page_examples import DAY, HOUR, MINUTE, NOW, PULL_FAILED, SECOND, Deployment, Fleet, row
 
 
-def lived(*deployments: Deployment) -> tuple[Account, History]:
+def lived(*deployments: Deployment) -> tuple[ServiceState, History]:
     fleet = Fleet()
-    account = fleet.service("prod", row("recommender", 1), deployments)
-    return account, fleet.histories["prod", account.row.service_id]
+    state = fleet.service("prod", row("recommender", 1), deployments)
+    return state, fleet.histories["prod", state.row.service_id]
 
 
-def page_of(account: Account, history: History | None, remedy: str = "Do this.") -> ServicePage:
-    return service_page(ServiceView("prod", account), history, NOW, lambda _: remedy, ("other",))
+def page_of(state: ServiceState, history: History | None, remedy: str = "Do this.") -> ServicePage:
+    return service_page(ServiceView("prod", state), history, NOW, lambda _: remedy, ("other",))
 
 
 def spans(history: History, *still_open: Update) -> list[list[tuple[str, int, int, bool]]]:
@@ -49,8 +49,8 @@ def at(seconds: int) -> int:
 
 
 def test_a_deployment_has_its_five_phases_one_after_the_other() -> None:
-    account, history = lived(Deployment(BEGUN, 100 * SECOND))
-    (deployment,) = last_deployments(history, account.open, NOW)
+    state, history = lived(Deployment(BEGUN, 100 * SECOND))
+    (deployment,) = last_deployments(history, state.open, NOW)
     assert [span.phase for span in deployment.phases] == list(PHASES)
     assert all(span.finished for span in deployment.phases)
     assert all(before.end <= after.begin for before, after in pairwise(deployment.phases))
@@ -60,17 +60,17 @@ def test_a_deployment_has_its_five_phases_one_after_the_other() -> None:
 
 
 def test_a_failed_deployment_stops_in_the_phase_that_failed() -> None:
-    account, history = lived(Deployment(BEGUN, 100 * SECOND, PULL_FAILED, 0.5))
-    (deployment,) = last_deployments(history, account.open, NOW)
+    state, history = lived(Deployment(BEGUN, 100 * SECOND, PULL_FAILED, 0.5))
+    (deployment,) = last_deployments(history, state.open, NOW)
     assert deployment.result == FAIL
     assert [(span.phase, span.finished) for span in deployment.phases][-1] == ("image_pull", False)
     assert deployment.phases[-1].end == deployment.end
-    assert [event.reason for event in deployment.troubles] == ["image_pull"] * 3
+    assert [event.reason for event in deployment.failure_events] == ["image_pull"] * 3
 
 
 def test_an_open_deployment_goes_on_until_now() -> None:
-    account, history = lived(Deployment(NOW - 20 * MINUTE, None))
-    (deployment,) = last_deployments(history, account.open, NOW)
+    state, history = lived(Deployment(NOW - 20 * MINUTE, None))
+    (deployment,) = last_deployments(history, state.open, NOW)
     assert (deployment.result, deployment.end, deployment.settled) == (RUNNING, NOW, False)
     assert deployment.phases[-1] == PhaseSpan("startup", NOW - 20 * MINUTE + 486_150, NOW, finished=False)
 
@@ -107,18 +107,18 @@ def test_a_deployment_without_an_update_has_no_result_and_ends_with_its_last_eve
     )
     (deployment,) = last_deployments(History(events), (), NOW)
     assert (deployment.result, deployment.end, deployment.settled) == ("", BEGUN + 30 * SECOND, False)
-    assert deployment.troubles == ()
+    assert deployment.failure_events == ()
     # What follows the environment is the scheduling, of which nothing more was heard.
     assert deployment.phases[1] == PhaseSpan("scheduling", deployment.end, deployment.end, finished=False)
 
 
 def test_what_went_wrong_in_a_deployment_is_told_once_with_its_remedy() -> None:
-    account, history = lived(
+    state, history = lived(
         Deployment(BEGUN - HOUR, 100 * SECOND), Deployment(BEGUN, 100 * SECOND, PULL_FAILED, 0.5)
     )
     odd = PastEvent(BEGUN + 60 * SECOND, ABNORMAL, "something", times=2)
     history = extended(history, (odd,), ())
-    assert page_of(account, history).troubles == (
+    assert page_of(state, history).failure_events == (
         (
             TroubleLine(50.0, PULL_FAILED, 3, "image_pull", "Do this."),
             TroubleLine(60.0, "something", 2, "", ""),
@@ -128,16 +128,16 @@ def test_what_went_wrong_in_a_deployment_is_told_once_with_its_remedy() -> None:
 
 
 def test_what_happens_after_a_deployment_is_no_part_of_it() -> None:
-    account, history = lived(Deployment(BEGUN, 100 * SECOND))
+    state, history = lived(Deployment(BEGUN, 100 * SECOND))
     late = PastEvent(BEGUN + 10 * MINUTE, ABNORMAL, "container exited", reason="crash")
-    (deployment,) = last_deployments(History((*history.events, late), history.updates), account.open, NOW)
-    assert deployment.troubles == ()
+    (deployment,) = last_deployments(History((*history.events, late), history.updates), state.open, NOW)
+    assert deployment.failure_events == ()
 
 
 def test_an_abnormal_event_without_a_reason_is_trouble_too() -> None:
     events = (step(BEGUN, "", "begin"), PastEvent(BEGUN + 1, ABNORMAL, "odd"))
     (deployment,) = last_deployments(History(events), (), NOW)
-    assert [event.text for event in deployment.troubles] == ["odd"]
+    assert [event.text for event in deployment.failure_events] == ["odd"]
 
 
 def test_the_parts_of_several_models_are_one_phase() -> None:
@@ -177,8 +177,8 @@ def test_a_startup_noticed_after_its_end_has_no_negative_length() -> None:
 
 
 def test_the_longest_deployment_fills_the_axis_and_the_others_are_in_scale() -> None:
-    account, history = lived(Deployment(BEGUN, 595 * SECOND), Deployment(NOW - DAY, 295 * SECOND))
-    drawn = race(last_deployments(history, account.open, NOW))
+    state, history = lived(Deployment(BEGUN, 595 * SECOND), Deployment(NOW - DAY, 295 * SECOND))
+    drawn = race(last_deployments(history, state.open, NOW))
     assert [(lane.width, lane.beyond, lane.seconds) for lane in drawn.lanes] == [
         (100.0, False, 600.0),
         (50.0, False, 300.0),
@@ -190,8 +190,8 @@ def test_the_longest_deployment_fills_the_axis_and_the_others_are_in_scale() -> 
 
 
 def test_a_deployment_that_hangs_for_days_does_not_squeeze_the_others() -> None:
-    account, history = lived(Deployment(NOW - 3 * DAY, 12 * MINUTE), Deployment(NOW - 2 * DAY, None))
-    drawn = race(last_deployments(history, account.open, NOW))
+    state, history = lived(Deployment(NOW - 3 * DAY, 12 * MINUTE), Deployment(NOW - 2 * DAY, None))
+    drawn = race(last_deployments(history, state.open, NOW))
     assert [(lane.beyond, lane.width > 9) for lane in drawn.lanes] == [(True, True), (False, True)]
     assert drawn.ticks[-1].label == "2 h"
 
@@ -258,12 +258,12 @@ def test_nothing_kept_is_no_strip() -> None:
 
 
 def test_a_page_tells_everything_newest_first() -> None:
-    account, history = lived(
+    state, history = lived(
         Deployment(NOW - 2 * DAY, 3 * MINUTE),
         Deployment(NOW - DAY, 4 * MINUTE, PULL_FAILED),
         Deployment(NOW - 5 * MINUTE, None),
     )
-    page = page_of(account, history)
+    page = page_of(state, history)
     assert [line.update.result for line in page.updates] == [RUNNING, FAIL, SUCCESS]
     assert [line.seconds for line in page.updates] == [None, 245.0, 185.0]
     times = [line.event.occur_time for line in page.events]
@@ -284,26 +284,26 @@ def test_a_page_tells_everything_newest_first() -> None:
 
 
 def test_where_a_text_tells_no_remedy_the_reason_does() -> None:
-    account, history = lived(Deployment(NOW - DAY, 4 * MINUTE, PULL_FAILED))
-    page = page_of(account, history, remedy="")
+    state, history = lived(Deployment(NOW - DAY, 4 * MINUTE, PULL_FAILED))
+    page = page_of(state, history, remedy="")
     assert page.failure is not None
     assert "SWR" in page.failure.remedy
-    own = msgspec.structs.replace(account, cause=Trouble(NOW, "gpu_driver", "nvidia"))
+    own = msgspec.structs.replace(state, cause=FailureEvent(NOW, "gpu_driver", "nvidia"))
     page = page_of(own, history, remedy="")
     assert page.failure is not None
     assert page.failure.remedy == ""
 
 
 def test_a_failure_of_unknown_cause_still_says_what_to_do() -> None:
-    account, _ = lived(Deployment(NOW - DAY, 4 * MINUTE, PULL_FAILED))
-    page = page_of(msgspec.structs.replace(account, cause=None), None)
+    state, _ = lived(Deployment(NOW - DAY, 4 * MINUTE, PULL_FAILED))
+    page = page_of(msgspec.structs.replace(state, cause=None), None)
     assert page.failure is not None
     assert (page.failure.reason, page.failure.at) == ("other", None)
     assert page.failure.remedy
 
 
 def test_a_service_that_was_never_read_has_an_empty_page() -> None:
-    page = page_of(opened(row("new", 1), NOW, history=False).account, None)
+    page = page_of(opened(row("new", 1), NOW, preexisting=False).state, None)
     assert (page.updates, page.events, page.deployments, page.strip, page.failure) == ((), (), (), None, None)
 
 
@@ -313,5 +313,5 @@ def test_an_abnormal_event_is_one_whatever_the_cloud_calls_it() -> None:
         PastEvent(NOW - 2, ABNORMAL, "odd"),
         PastEvent(NOW - 1, NORMAL, "fine"),
     )
-    page = page_of(opened(row("new", 1), NOW, history=False).account, History(events))
+    page = page_of(opened(row("new", 1), NOW, preexisting=False).state, History(events))
     assert [line.abnormal for line in page.events] == [False, True, True]

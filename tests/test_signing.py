@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from exporter.adapters.cloud.signing import authorization, canonical_request
+from exporter.adapters.modelarts.signing import authorization, canonical_request
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "signing_vectors.json").read_text("utf-8"))
 

@@ -434,7 +434,7 @@ def test_a_step_that_fails_leaves_the_file_as_the_step_before_left_it(
     with closing(sqlite3.connect(directory / DB)) as file:
         assert file.execute("PRAGMA user_version").fetchone() == (known + 1,)
         tables = {name for (name,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        assert tables == {"migration", "past", "project", "service", "x"}
+        assert tables == {"blob_format", "migration", "past", "project", "service", "x"}
 
 
 def test_a_file_of_a_newer_version_is_refused_and_left_alone(directory: Path) -> None:
@@ -648,3 +648,47 @@ def test_a_refused_directory_is_left_unlocked(directory: Path) -> None:
     refusal(directory)
     (directory / DB).write_bytes(good)
     assert len(contents(directory)) == 3
+
+
+# --- the version of the blobs ---------------------------------------------------------------------------
+
+
+def test_blobs_of_an_older_version_are_rewritten_once_in_every_table(directory: Path) -> None:
+    fill(directory)
+    converted: list[tuple[str, int]] = []
+
+    def convert(table: str, blob: bytes, version: int) -> bytes:
+        converted.append((table, version))
+        return b"new " + blob
+
+    before = contents(directory)
+    for _ in range(2):
+        with closing(Store.open(str(directory))) as store:
+            store.upgrade_blobs(2, convert)
+    assert {version for _, version in converted} == {1}
+    assert {table for table, _ in converted} >= {"project", "service"}
+    after = contents(directory)
+    assert after != before
+    assert all(blob.startswith(b"new ") and not blob.startswith(b"new new ") for blob in _blobs(directory))
+
+
+def test_blobs_of_a_newer_version_are_refused_and_left_alone(directory: Path) -> None:
+    fill(directory)
+    with closing(Store.open(str(directory))) as store:
+        store.upgrade_blobs(3, lambda _table, blob, _version: blob)
+    before = contents(directory)
+    with (
+        closing(Store.open(str(directory))) as store,
+        pytest.raises(StoreError, match=r"in format 3; .* knows formats up to 2"),
+    ):
+        store.upgrade_blobs(2, lambda _table, blob, _version: b"lost")
+    assert contents(directory) == before
+
+
+def _blobs(directory: Path) -> list[bytes]:
+    with closing(sqlite3.connect(directory / DB)) as file:
+        return [
+            blob
+            for table in ("project", "service", "past")
+            for (blob,) in file.execute(f"SELECT blob FROM {table}")
+        ]

@@ -19,10 +19,10 @@ import pytest
 import requests
 
 from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
-from exporter.adapters.web.app import App
+from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.server import WebServer
 from exporter.adapters.web.tls import TlsServer
-from tests.page_fleets import Fleet
+from tests.page_examples import Fleet
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -94,11 +94,13 @@ class World:
         self.scraped.append(page)
         self.told.set()
 
-    def app(self, **other: Any) -> App[Page]:
+    def app(self, **other: Any) -> WebApp[Page]:
         arguments: dict[str, Any] = {
             "page": self.get_page,
             "on_scraped": self.on_scraped,
-            "telemetry_render": lambda openmetrics: b"own in openmetrics" if openmetrics else b"own in text",
+            "render_self_metrics": lambda openmetrics: (
+                b"own in openmetrics" if openmetrics else b"own in text"
+            ),
             "healthy": lambda: self.healthy,
             "ready": lambda: self.ready,
             "reload": lambda: self.reloaded,
@@ -106,7 +108,7 @@ class World:
             "version": "1.2.3",
             "max_requests": 2,
         }
-        return App(**{**arguments, **other})
+        return WebApp(**{**arguments, **other})
 
 
 @pytest.fixture
@@ -115,7 +117,7 @@ def world() -> World:
 
 
 @contextmanager
-def serving(app: App[Page], config: Config | None = None) -> Iterator[tuple[WebServer, str]]:
+def serving(app: WebApp[Page], config: Config | None = None) -> Iterator[tuple[WebServer, str]]:
     """The server and its base URL."""
     errors: list[str] = []
     server = WebServer(["127.0.0.1:0"], app, config, on_error=errors.append)

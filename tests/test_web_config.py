@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from exporter.config import ConfigError
-from exporter.web_config import TlsServer, WebConfig, load_web_config
+from exporter.config.web import TlsServer, WebConfig, load_web_config
 
 HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from exporter.adapters.transport import USER_AGENT, Transport
-from exporter.core.pushes import Message
+from exporter.adapters.http_client import USER_AGENT, HttpClient
+from exporter.core.alerting.notifications import PostableAlert
 from exporter.core.scrub import scrub
 from exporter.core.source import RemoteError
 
@@ -17,13 +17,13 @@ _NOT_THE_ALERTS = (401, 403, 404, 405, 407, 408, 429)
 class Reply(NamedTuple):
     """What became of the messages; those that are in neither of the two were not judged."""
 
-    taken: Sequence[Message]
-    rejected: Sequence[Message]  # bad in themselves: no try will make them better
+    taken: Sequence[PostableAlert]
+    rejected: Sequence[PostableAlert]  # bad in themselves: no try will make them better
     error: str = ""  # the last thing that went wrong
     down: bool = False  # nobody was there, or not well; otherwise it answered, and will answer the same again
 
 
-class Alertmanager:
+class AlertmanagerClient:
     """A `POST …/api/v2/alerts`; not to be shared by threads.
 
     Args:
@@ -33,12 +33,12 @@ class Alertmanager:
 
     """
 
-    def __init__(self, url: str, transport: Transport, headers: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, url: str, transport: HttpClient, headers: Callable[[], Mapping[str, str]]) -> None:
         self._url = f"{url.rstrip('/')}/api/v2/alerts"
         self._transport = transport
         self._headers = headers
 
-    def send(self, messages: Sequence[Message]) -> Reply:
+    def send(self, messages: Sequence[PostableAlert]) -> Reply:
         """Post alerts, at least one; a bad one among them keeps no good one back."""
         try:
             answer = self._transport.post(
@@ -69,13 +69,13 @@ def _joined(one: Reply, other: Reply, said: str) -> Reply:
     )
 
 
-def _body(message: Message) -> dict[str, object]:
+def _body(message: PostableAlert) -> dict[str, object]:
     return {
-        "labels": dict(message.push.labels),
-        "annotations": dict(message.push.annotations),
+        "labels": dict(message.alert.labels),
+        "annotations": dict(message.alert.annotations),
         "startsAt": _time(message.starts_at),
         "endsAt": _time(message.ends_at),
-        "generatorURL": message.push.page,
+        "generatorURL": message.alert.page,
     }
 
 

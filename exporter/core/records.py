@@ -32,7 +32,7 @@ INFER_TYPES = ("real-time", "edge", "batch")
 OPERATIONS = ("deploy", "delete")
 
 
-class Model(msgspec.Struct, frozen=True, omit_defaults=True):
+class Model(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One entry of an update's `config`; `envs` is never kept, it may hold secrets."""
 
     model_id: str = ""
@@ -46,7 +46,7 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True):
     gpus: float | None = None
 
 
-class NodeResult(msgspec.Struct, frozen=True, omit_defaults=True):
+class NodeResult(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One entry of an edge update's `result_detail`."""
 
     node_id: str = ""
@@ -55,7 +55,7 @@ class NodeResult(msgspec.Struct, frozen=True, omit_defaults=True):
     succeeded: bool = False
 
 
-class Update(msgspec.Struct, frozen=True, omit_defaults=True):
+class Update(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One entry of the update log; known by its time alone."""
 
     update_time: int
@@ -79,7 +79,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, order=True):
     event_info: str
 
 
-class ServiceRow(msgspec.Struct, frozen=True, omit_defaults=True):
+class ServiceRow(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One service as the list, or the detail, shows it."""
 
     service_id: str

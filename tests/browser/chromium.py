@@ -7,9 +7,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
-from exporter.adapters.web.app import App
+from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.server import WebServer
-from tests.page_fleets import Fleet
+from tests.page_examples import Fleet
 
 PROGRAM = "chromium"
 
@@ -31,10 +31,10 @@ def chromium() -> Iterator[Browser]:
 def served(fleet: Fleet) -> Iterator[str]:
     """The URL of the pages of a fleet; an error in the application fails the test."""
     doors: dict[str, Any] = dict(fleet.doors())
-    app: App[Any] = App(
+    app: WebApp[Any] = WebApp(
         page=lambda: None,
         on_scraped=lambda page: None,
-        telemetry_render=lambda openmetrics: b"",
+        render_self_metrics=lambda openmetrics: b"",
         healthy=lambda: (True, "ok"),
         ready=lambda: (True, "ok"),
         reload=None,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.browser.chromium import chromium, served
-from tests.page_fleets import Fleet, beginning, broken, crowd, empty, lively, row
+from tests.page_examples import Fleet, beginning, broken, crowd, empty, lively, row
 
 DESKTOP = (1280, 800)
 PHONE = (360, 740)

@@ -10,10 +10,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from exporter.core.progress_rules import PHASES
+from exporter.core.classifier.step_rules import PHASES
 from exporter.core.records import Model
 from tests.browser.chromium import served
-from tests.page_fleets import HOUR, NOW, Deployment, Fleet, beginning, broken, crowd, empty, lively, row
+from tests.page_examples import HOUR, NOW, Deployment, Fleet, beginning, broken, crowd, empty, lively, row
 
 pytestmark = pytest.mark.browser
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from exporter.emulator import Cloud, Server
-from tests.true_series import Series, judged, series, true_series
+from tests.expected_series import Series, expected_series, judged, series
 
 from .processes import Exporter, until
 from .prometheus import Prometheus
@@ -29,7 +29,7 @@ class Chain(NamedTuple):
 
     def judged(self) -> tuple[Series, Series]:
         """What Prometheus has under the names that the truth decides, and the truth."""
-        true = true_series(self.cloud)
+        true = expected_series(self.cloud)
         return judged(self.shown(), true), true
 
     def agree(self) -> None:

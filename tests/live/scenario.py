@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .stage import Place, Stage
+from tests.live.environment import Environment, Place
+
 from .verdict import Story
 
 # A failed deployment as the exporter tells it, and as the rules do.
@@ -11,7 +12,7 @@ PUSHED = "ModelArtsDeploymentFailure"
 RULE = "ModelArtsUpdateFailed"
 
 # Returns when the story is over; says by `story.must` what has to come before it does what makes it come.
-Play = Callable[[Stage, Story], None]
+Play = Callable[[Environment, Story], None]
 
 
 class Scenario(NamedTuple):

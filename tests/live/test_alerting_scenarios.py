@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.environment import a_while, stage, told
+from tests.live.peer_scenarios import PEERS
+from tests.live.service_scenarios import DEPLOYMENTS
+
 from .alerting import Notice
-from .of_peers import PEERS
-from .of_services import DEPLOYMENTS
-from .stage import a_while, stage, told
 from .verdict import Story, score, table
 
 SCENARIOS = [*DEPLOYMENTS, *PEERS]

@@ -11,7 +11,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.true_series import STATUSES
+from tests.expected_series import STATUSES
 
 from .processes import PATIENCE_SECONDS, Process, until
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.emulator import Switches, faults
-from tests.lively import Life
+from tests.random_activity import RandomActivity
 
 from .conftest import Chain
 from .processes import until
@@ -20,8 +20,8 @@ LATENESS_MS = 5_000
 WINDOW = "[2m]"
 
 
-def life_of(chain: Chain, seed: int, services: int = 10) -> Life:
-    life = Life(chain.cloud, seed, lateness=LATENESS_MS, quiet=QUIET_MS, most=services + 6)
+def life_of(chain: Chain, seed: int, services: int = 10) -> RandomActivity:
+    life = RandomActivity(chain.cloud, seed, lateness=LATENESS_MS, quiet=QUIET_MS, most=services + 6)
     life.populate(services)
     return life
 
@@ -36,7 +36,7 @@ def scraped_again(chain: Chain, times: int = 2) -> None:
     until(lambda: scrapes(chain), lambda now: now >= before + times)
 
 
-def live(chain: Chain, life: Life, seconds: int) -> None:
+def live(chain: Chain, life: RandomActivity, seconds: int) -> None:
     """Changes between scrapes, for about so many seconds."""
     for _ in range(seconds):
         for _ in range(6):

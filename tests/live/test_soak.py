@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.lively import Life
+from tests.random_activity import RandomActivity
 
 from .conftest import Chain
 from .processes import PATIENCE_SECONDS, until
@@ -32,7 +32,7 @@ ACCEPT = {
 
 def test_a_minute_of_a_lively_fleet(chain: Chain) -> None:
     # A tick of the exporter reads at most 100 services a second, so it takes two to have seen all.
-    life = Life(chain.cloud, 1, lateness=2_500, quiet=30_000, most=SERVICES + 10)
+    life = RandomActivity(chain.cloud, 1, lateness=2_500, quiet=30_000, most=SERVICES + 10)
     life.populate(SERVICES)
     until(
         lambda: chain.prometheus.value("count(modelarts_service_last_poll_timestamp_seconds)"),

@@ -3,16 +3,16 @@
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 
-from exporter.adapters.store.faults import StoreError, damaged, told
+from exporter.adapters.store.errors import StoreError, damaged, told
 from exporter.adapters.store.lock import DirectoryLock
-from exporter.adapters.store.schema import migrate
+from exporter.adapters.store.schema import migrate, too_new
 
 __all__ = ["ProjectChange", "ServiceChange", "Store", "StoreError"]
 
@@ -53,6 +53,14 @@ class PastChange(msgspec.Struct, frozen=True):
 
 Change = ServiceChange | ProjectChange | PastChange
 
+Table = Literal["project", "service", "past"]
+# The columns of each table that its checksum covers beside the blob, in that order.
+_KEYS: dict[Table, tuple[str, ...]] = {
+    "project": ("name", "project_id"),
+    "service": ("project_name", "project_id", "service_id", "present"),
+    "past": ("project_name", "project_id", "service_id"),
+}
+
 
 class Store:
     """One connection; it may be opened by one thread and used by another, but only ever by one at a time.
@@ -86,6 +94,46 @@ class Store:
                 resources.enter_context(closing(connection))
                 _prepare(connection, path)
             return cls(connection, path, resources.pop_all())
+
+    def upgrade_blobs(self, version: int, convert: Callable[[Table, bytes, int], bytes]) -> None:
+        """Rewrite every blob of an older version, all or none; `version` is the one that blobs have now.
+
+        Args:
+            version: of the blobs that will be written from now on.
+            convert: from the table, a blob and its version to the blob of today.
+
+        Raises:
+            StoreError: a newer version of this program wrote the blobs.
+
+        """
+        with told(self._path), self._connection:
+            (found,) = self._connection.execute("SELECT version FROM blob_format").fetchone()
+            if found > version:
+                raise too_new(self._path, found, version)
+            if found == version:
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            for table, keys in _KEYS.items():
+                self._upgrade_table(table, keys, convert, found)
+            self._connection.execute("UPDATE blob_format SET version = ?", (version,))
+
+    def _upgrade_table(
+        self, table: Table, keys: Sequence[str], convert: Callable[[Table, bytes, int], bytes], found: int
+    ) -> None:
+        columns = ", ".join(keys)
+        last = -1
+        while page := self._connection.execute(
+            f"SELECT rowid, blob, sum, {columns} FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?",  # noqa: S608 - our own names
+            (last, _PAGE),
+        ).fetchall():
+            for last, blob, checksum, *key in page:
+                # A damaged record stays as it is: whoever reads it is told.
+                if isinstance(blob, bytes) and _checksum(blob, *key) == checksum:
+                    new = convert(table, blob, found)
+                    self._connection.execute(
+                        f"UPDATE {table} SET blob = ?, sum = ? WHERE rowid = ?",  # noqa: S608 - likewise
+                        (new, _checksum(new, *key), last),
+                    )
 
     def projects(self) -> dict[tuple[str, str], bytes]:
         """What was last committed of each project."""

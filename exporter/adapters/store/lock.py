@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from exporter.adapters.store.faults import StoreError, told
+from exporter.adapters.store.errors import StoreError, told
 
 _FILE = "modelarts-exporter.lock"
 

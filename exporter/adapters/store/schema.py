@@ -3,7 +3,7 @@
 import sqlite3
 from importlib.metadata import version
 
-from exporter.adapters.store.faults import StoreError
+from exporter.adapters.store.errors import StoreError
 
 # A step is never edited once released: whoever has taken it will not take it again. Keys are ours or
 # the API's and are only ever data. `sum` is a checksum of the row's other columns: SQLite keeps none.
@@ -43,6 +43,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        # The version of what is in the blobs. Until this step there was only one.
+        "CREATE TABLE blob_format (version INTEGER NOT NULL)",
+        "INSERT INTO blob_format VALUES (1)",
+    ),
 )
 
 
@@ -56,11 +61,7 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
     """
     (number,) = connection.execute("PRAGMA user_version").fetchone()
     if number > len(MIGRATIONS):
-        raise StoreError(
-            f"{path} was written by version {_author(connection, number)} of this program, in format"
-            f" {number}; version {_program()} knows formats up to {len(MIGRATIONS)}:"
-            " run the newer version, or give this one a directory of its own with --storage.path"
-        )
+        raise too_new(path, number, len(MIGRATIONS), _author(connection, number))
     for step, statements in enumerate(MIGRATIONS[number:], start=number + 1):
         with connection:  # commits, or rolls back whatever happened
             connection.execute("BEGIN IMMEDIATE")
@@ -68,6 +69,15 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
                 connection.execute(statement)
             connection.execute("INSERT INTO migration VALUES (?, ?)", (step, _program()))
             connection.execute(f"PRAGMA user_version = {step}")  # a pragma takes no parameters
+
+
+def too_new(path: str, found: int, known: int, author: str = "(unknown)") -> StoreError:
+    """The error for a file of a newer version of this program; `author` is that version."""
+    return StoreError(
+        f"{path} was written by version {author} of this program, in format {found};"
+        f" version {_program()} knows formats up to {known}:"
+        " run the newer version, or give this one a directory of its own with --storage.path"
+    )
 
 
 def _program() -> str:

@@ -4,15 +4,15 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from exporter.adapters.web.known import Known
 from exporter.adapters.web.response import Environ, Response
-from exporter.core.deployments import Deployment
-from exporter.core.moments import age_seconds, iso
-from exporter.core.overview import PAGE_ROWS, Project
+from exporter.adapters.web.status_reader import StatusReader
+from exporter.core.formats import age_seconds, iso
+from exporter.core.pages.deployments import Deployment
+from exporter.core.pages.filters import BadQueryError
+from exporter.core.pages.overview import PAGE_ROWS, Project
+from exporter.core.pages.service_health import ServiceHealth
+from exporter.core.pages.service_page import EventLine, ServicePage, UpdateLine
 from exporter.core.records import Model, Update
-from exporter.core.service_page import EventLine, ServicePage, UpdateLine
-from exporter.core.standing import Standing
-from exporter.core.wanted import BadQueryError
 
 Json = dict[str, Any]
 
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 class Api:
     """Answers with what is known."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: StatusReader) -> None:
         self._known = known
 
     def services(self, environ: Environ) -> Response:
@@ -93,7 +93,7 @@ def _project(project: Project, now: int) -> Json:
     }
 
 
-def _standing(standing: Standing, now: int) -> Json:
+def _standing(standing: ServiceHealth, now: int) -> Json:
     return {
         "project": standing.project,
         "service_id": standing.service_id,

@@ -10,11 +10,11 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
 from exporter.adapters.web.api import Api
 from exporter.adapters.web.auth import BasicAuth
-from exporter.adapters.web.known import Known
 from exporter.adapters.web.pages import Pages
 from exporter.adapters.web.response import Environ, Response, Verdict, said, verdict
-from exporter.core.history import History
-from exporter.core.overview import ProjectStatus, Services
+from exporter.adapters.web.status_reader import StatusReader
+from exporter.core.accounting.history import History
+from exporter.core.pages.overview import ProjectStatus, Services
 
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -59,13 +59,13 @@ class _Policy(NamedTuple):
     headers: Mapping[str, str]
 
 
-class App(Generic[P]):
+class WebApp(Generic[P]):
     """The application; any thread may call it.
 
     Args:
         page: the metrics at this moment.
         on_scraped: called with the page when a client has got the whole of it by GET.
-        telemetry_render: our own metrics, in OpenMetrics (without `# EOF`) if True, else in the text format.
+        render_self_metrics: the exporter's own metrics; True: OpenMetrics without `# EOF`.
         healthy: whether the poll loop lives, and the reason.
         ready: whether there is something to show, and the reason.
         reload: read the configuration again, and say whether that went well; None: not allowed.
@@ -85,7 +85,7 @@ class App(Generic[P]):
         *,
         page: Callable[[], P],
         on_scraped: Callable[[P], None],
-        telemetry_render: Callable[[bool], bytes],
+        render_self_metrics: Callable[[bool], bytes],
         healthy: Callable[[], Verdict],
         ready: Callable[[], Verdict],
         reload: Callable[[], Verdict] | None,
@@ -100,14 +100,14 @@ class App(Generic[P]):
     ) -> None:
         self._page = page
         self._on_scraped = on_scraped
-        self._telemetry_render = telemetry_render
+        self._render_self_metrics = render_self_metrics
         self._healthy = healthy
         self._ready = ready
         self._reload = reload
         self.max_requests = max_requests
         self._scrapes = threading.BoundedSemaphore(max_requests)
         self._policy = _Policy(BasicAuth({}), {})
-        known = Known(services, projects, history, clock, remedy)
+        known = StatusReader(services, projects, history, clock, remedy)
         pages, api = Pages(known, version, telemetry_path, healthy), Api(known)
         # By path, then by method; HEAD goes where GET goes. A telemetry path of `/` takes the page's place.
         self._routes: dict[str, dict[str, Callable[[Environ], Response]]] = {
@@ -176,7 +176,9 @@ class App(Generic[P]):
             openmetrics = openmetrics_wanted(environ.get("HTTP_ACCEPT", ""))
             packed = gzip_wanted(environ.get("HTTP_ACCEPT_ENCODING", ""))
             page = self._page()
-            body = page.body(openmetrics=openmetrics, gzip=packed, tail=self._telemetry_render(openmetrics))
+            body = page.body(
+                openmetrics=openmetrics, gzip=packed, tail=self._render_self_metrics(openmetrics)
+            )
         except BaseException:
             self._scrapes.release()
             raise

@@ -8,13 +8,13 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from exporter.adapters.web.known import Known
 from exporter.adapters.web.response import Environ, Response, Verdict
-from exporter.core.moments import age, iso, length
-from exporter.core.progress_rules import PHASES
+from exporter.adapters.web.status_reader import StatusReader
+from exporter.core.classifier.step_rules import PHASES
+from exporter.core.formats import age, iso, length
+from exporter.core.pages.filters import LONGEST_SEARCH, BadQueryError
+from exporter.core.pages.service_health import STATES
 from exporter.core.scrub import printable
-from exporter.core.standing import STATES
-from exporter.core.wanted import LONGEST_SEARCH, BadQueryError
 
 _HTML = "text/html; charset=utf-8"
 # A page is of one moment, and may hold what only a signed-in reader is to see.
@@ -33,7 +33,7 @@ class Pages:
     """
 
     def __init__(
-        self, known: Known, version: str, telemetry_path: str, healthy: Callable[[], Verdict]
+        self, known: StatusReader, version: str, telemetry_path: str, healthy: Callable[[], Verdict]
     ) -> None:
         self._known = known
         self._healthy = healthy

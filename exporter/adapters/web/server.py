@@ -17,7 +17,7 @@ from cheroot.makefile import MakeFile
 from cheroot.server import HTTPConnection
 from cheroot.ssl import Adapter
 
-from exporter.adapters.web.app import App
+from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.tls import TlsServer, server_context
 
 # Threads beyond those for scrapes: for health checks and pages, and to refuse what is too much.
@@ -76,7 +76,7 @@ class WebServer:
     def __init__(
         self,
         listen: Sequence[str],
-        app: App[Any],
+        app: WebApp[Any],
         web_config: WebConfig | None = None,
         on_error: Callable[[str], None] = lambda text: print(text, file=sys.stderr),  # noqa: T201
     ) -> None:
@@ -190,7 +190,7 @@ class _Server(wsgi.Server):
     expiration_interval = _TICK_SECONDS
 
     def __init__(
-        self, where: tuple[str, int], given: str, app: App[Any], on_error: Callable[[str], None]
+        self, where: tuple[str, int], given: str, app: WebApp[Any], on_error: Callable[[str], None]
     ) -> None:
         super().__init__(
             where,

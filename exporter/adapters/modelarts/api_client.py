@@ -1,0 +1,181 @@
+"""One signed GET after another to one cloud: paced, measured, and once more after a refused credential."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import quote, urlencode
+
+from exporter.adapters.http_client import USER_AGENT, Answer, HttpClient
+from exporter.adapters.modelarts.api_errors import date_ms, error_of
+from exporter.core.source import NotUnderstood, Refused, Throttled
+
+HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip",
+    "Content-Type": "application/json",
+    "User-Agent": USER_AGENT,
+    "X-Language": "en-us",  # event texts in English, where the cloud heeds it
+}
+
+
+class Limiter(Protocol):
+    """What every request passes."""
+
+    def enter(self) -> None:
+        """Return when one request may go; raise `Stopping` instead when shutting down."""
+
+    def throttled(self, wait_seconds: float | None, allowed_per_second: float | None) -> None:
+        """The cloud answered 429."""
+
+
+class RequestMetrics(Protocol):
+    """What is counted of the conversation."""
+
+    def request(self, endpoint: str, code: str, seconds: float) -> None:
+        """One request: list, detail, logs or events; the HTTP status, or `error` without an answer."""
+
+    def clock_skew(self, seconds: float) -> None:
+        """How far the cloud's clock is ahead of ours."""
+
+
+class RequestAuth(Protocol):
+    """The right to send one request with a credential; ended by exactly one of its last three methods."""
+
+    def headers(self, method: str, url: str) -> Mapping[str, str]:
+        """The headers to add to a request without a body that goes out now."""
+
+    def accepted(self) -> None:
+        """The cloud took the credential."""
+
+    def refused(self, message: str, *, final: bool) -> bool:
+        """The cloud did not; whether another lease is worth one more try, if this was not the `final` one."""
+
+    def abandoned(self) -> None:
+        """Nobody knows."""
+
+
+class Credential(Protocol):
+    """What signs requests."""
+
+    def lease(self) -> RequestAuth:
+        """May sign in first. Raises `Refused`, at once where a try is not yet due, or any `RemoteError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A kind of request: its name in the metrics, how its errors begin, the action a 403 wants granted."""
+
+    name: str
+    asked: str
+    permission: str
+
+
+class ReadStart:
+    """When a read began, in ms, on the slower of our clock and the cloud's."""
+
+    def __init__(self, began: int) -> None:
+        self.at = began
+        self._dated = False
+
+    def answered(self, cloud_ms: int | None) -> None:
+        """An answer came with this `Date`; only the first one is near the beginning."""
+        if cloud_ms is not None and not self._dated:
+            self._dated = True
+            # The header names a whole second, and the cloud's clock may be anywhere in it: an entry of
+            # this very second is not dated in the future.
+            self.at = min(self.at, cloud_ms + 999)
+
+
+class ApiClient:
+    """What all requests to one project share. Threads may share it."""
+
+    def __init__(
+        self,
+        base: str,
+        transport: HttpClient,
+        credential: Credential,
+        rate_limiter: Limiter,
+        metrics: RequestMetrics,
+        clock: Callable[[], int],
+    ) -> None:
+        self._base = base
+        self._transport = transport
+        self._credential = credential
+        self._rate_limiter = rate_limiter
+        self._metrics = metrics
+        self._clock = clock
+
+    def get(self, endpoint: Endpoint, path: str, query: Mapping[str, str], seen: ReadStart) -> bytes:
+        """The body of a 200. Raises any `RemoteError`; a 401 only after a second try with a new lease."""
+        url = self._base + path
+        if query:
+            # Encoded here, since a signature needs %20 where requests would write +.
+            url += "?" + urlencode(sorted(query.items()), quote_via=quote, safe="")
+        try:
+            body = self._try(endpoint, url, seen, final=False)
+            if body is None:
+                body = self._try(endpoint, url, seen, final=True)
+        except Throttled as error:
+            self._rate_limiter.throttled(error.wait_seconds, error.allowed_per_second)
+            raise
+        assert body is not None, "the final try returns a body or raises"
+        return body
+
+    def _try(self, endpoint: Endpoint, url: str, seen: ReadStart, *, final: bool) -> bytes | None:
+        """One request; None: the credential was refused, and another lease may help."""
+        # The lease comes first, since a refused credential must not wait for the gate; the signature
+        # comes last, since it is dated.
+        lease = self._credential.lease()
+        try:
+            self._rate_limiter.enter()
+            added = lease.headers("GET", url)
+            answer = self._exchange(endpoint, url, {**HEADERS, **added}, seen)
+        except BaseException:
+            lease.abandoned()
+            raise
+        if answer.status == 200:
+            lease.accepted()
+            return answer.body
+        error = error_of(
+            endpoint.asked,
+            answer.status,
+            answer.headers,
+            answer.body,
+            now=self._clock(),
+            permission=endpoint.permission,
+            secrets=_secrets(added),
+        )
+        if not isinstance(error, Refused):
+            lease.abandoned()
+            raise error
+        if lease.refused(str(error), final=final) and not final:
+            return None
+        raise error
+
+    def _exchange(self, endpoint: Endpoint, url: str, headers: Mapping[str, str], seen: ReadStart) -> Answer:
+        began = time.perf_counter()
+        code = "error"
+        try:
+            answer = self._transport.get(url, headers)
+            code = str(answer.status)
+        finally:
+            self._metrics.request(endpoint.name, code, time.perf_counter() - began)
+        cloud_ms = date_ms(answer.headers)
+        seen.answered(cloud_ms)
+        if cloud_ms is not None:
+            self._metrics.clock_skew((cloud_ms - self._clock()) / 1000)
+        return answer
+
+
+def segment(service_id: str) -> str:
+    """A service id as one segment of a path. Raises `NotUnderstood` if it cannot be one."""
+    if service_id in {"", ".", ".."}:
+        raise NotUnderstood(f"{service_id!r} is no service id.")
+    return quote(service_id.encode("utf-8", "replace"), safe="")
+
+
+def _secrets(headers: Mapping[str, str]) -> list[str]:
+    """What a server could quote of the headers that a credential added."""
+    found = [headers[name] for name in ("X-Auth-Token", "X-Security-Token") if name in headers]
+    return [*found, headers.get("Authorization", "").rpartition("Signature=")[2]]

@@ -1,0 +1,145 @@
+"""The service API of ModelArts, version 1, for one project: a `Source`."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from urllib.parse import quote
+
+from exporter.adapters.http_client import HttpClient
+from exporter.adapters.modelarts import decode as bodies
+from exporter.adapters.modelarts.api_client import (
+    ApiClient,
+    Credential,
+    Endpoint,
+    Limiter,
+    ReadStart,
+    RequestMetrics,
+    segment,
+)
+from exporter.adapters.modelarts.api_errors import Rejected
+from exporter.adapters.modelarts.decode import ResultPage
+from exporter.adapters.modelarts.paging import LearnedPaging, Query, read_events, read_list
+from exporter.core.records import Event, EventWindow, ServiceList, ServiceRow, UpdateWindow
+
+# Codes of a 400 that speak of the project or the workspace, not of the kind of service.
+_NOT_ABOUT_THE_SERVICE = {"ModelArts.0102", "ModelArts.0204", "ModelArts.0210"}
+
+_LIST = Endpoint("list", "Listing the services", "modelarts:service:list")
+_DETAIL = Endpoint("detail", "Reading a service", "modelarts:service:get")
+_LOGS = Endpoint("logs", "Reading an update log", "modelarts:service:getLogs")
+_EVENTS = Endpoint("events", "Reading an event log", "modelarts:service:getEvents")
+
+
+class ModelArtsSource:
+    """A `Source` over HTTPS. Threads may share it.
+
+    Args:
+        endpoint: URL of the service, without the version.
+        project_id: 32 hexadecimal digits.
+        workspaces: ids; the services of each are listed.
+        credential: signs the requests.
+        rate_limiter: paces the requests.
+        metrics: is told of each request.
+        clock: ms since the epoch.
+        timeout_seconds: for one request, from connecting to the last byte.
+        ca_file: authorities to trust; None: the usual ones.
+        insecure_skip_verify: do not check the server's certificate.
+        proxy_url: None: no proxy.
+
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        project_id: str,
+        workspaces: Sequence[str],
+        credential: Credential,
+        *,
+        rate_limiter: Limiter,
+        metrics: RequestMetrics,
+        clock: Callable[[], int],
+        timeout_seconds: float,
+        ca_file: str | None = None,
+        insecure_skip_verify: bool = False,
+        proxy_url: str | None = None,
+    ) -> None:
+        self._workspaces = tuple(workspaces)
+        self._clock = clock
+        transport = HttpClient(
+            timeout_seconds, ca_file, insecure_skip_verify=insecure_skip_verify, proxy_url=proxy_url
+        )
+        base = f"{endpoint.rstrip('/')}/v1/{quote(project_id, safe='')}/services"
+        self._client = ApiClient(base, transport, credential, rate_limiter, metrics, clock)
+        # What is learned of the two endpoints is learned apart: they need not be built alike.
+        self._list_paging = LearnedPaging()
+        self._event_paging = LearnedPaging()
+
+    def list_services(self) -> ServiceList:
+        """Every service of every configured workspace; if one of these fails, all of it does."""
+        seen = ReadStart(self._clock())
+        rows: dict[str, ServiceRow] = {}
+        complete, malformed = True, 0
+        for workspace in self._workspaces:
+            listing = read_list(partial(self._list_page, workspace, seen), self._list_paging)
+            complete = complete and listing.complete
+            for row in listing.rows:
+                if row is None:
+                    malformed += 1
+                else:
+                    rows[row.service_id] = row
+        return ServiceList(tuple(rows.values()), complete, malformed)
+
+    def read_detail(self, service_id: str) -> ServiceRow:
+        """One service, with `error_msg` where it failed."""
+        seen = ReadStart(self._clock())
+        return bodies.service(self._client.get(_DETAIL, f"/{segment(service_id)}", {}, seen), service_id)
+
+    def read_updates(self, service_id: str, instant: int | None = None) -> UpdateWindow:
+        """The whole update log, or only the entries of one `update_time` in ms."""
+        seen = ReadStart(self._clock())
+        query = {} if instant is None else {"update_time": str(instant)}
+        try:
+            body = self._client.get(_LOGS, f"/{segment(service_id)}/logs", query, seen)
+        except Rejected as error:
+            ours = error.code.startswith("ModelArts.") and error.code not in _NOT_ABOUT_THE_SERVICE
+            if instant is None and ours:
+                return UpdateWindow((), seen.at, supported=False)
+            raise
+        log = bodies.updates(body, service_id)
+        # A cloud that ignores the filter answers with all of the log.
+        updates = tuple(u for u in log.rows if instant is None or u.update_time == instant)
+        return UpdateWindow(updates, seen.at, instant, service_name=log.service_name)
+
+    def read_events(self, service_id: str, after: int | None = None) -> EventWindow:
+        """The events later than `after` (ms, exclusive), or all."""
+        seen = ReadStart(self._clock())
+        path = f"/{segment(service_id)}/events"
+        names: list[str] = []
+
+        def fetch(query: Query) -> ResultPage[Event]:
+            asked = {"sort_by": "occur_time", "order": "asc", "limit": str(query.limit)}
+            for name, value in (
+                ("start_time", query.start),
+                ("end_time", query.end),
+                ("offset", query.offset),
+            ):
+                if value is not None:
+                    asked[name] = str(value)
+            page = bodies.events(self._client.get(_EVENTS, path, asked, seen), service_id)
+            names.append(page.service_name)
+            return page
+
+        events = read_events(fetch, after, lambda: seen.at, self._event_paging)
+        return EventWindow(events, seen.at, after, names[-1])
+
+    def _list_page(self, workspace: str, seen: ReadStart, query: Query) -> ResultPage[ServiceRow | None]:
+        # Ascending by an instant that never changes: a service that is created during the read is
+        # appended, and moves no other one.
+        asked = {
+            "workspace_id": workspace,
+            "sort_by": "publish_at",
+            "order": "asc",
+            "limit": str(query.limit),
+        }
+        if query.offset is not None:
+            asked["offset"] = str(query.offset)
+        return bodies.services(self._client.get(_LIST, "", asked, seen))

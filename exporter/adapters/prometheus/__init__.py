@@ -1,0 +1,1 @@
+"""The exposition of the fleet, and the metrics of the exporter itself."""

@@ -1,0 +1,223 @@
+"""The text that Prometheus reads, rendered when a subject changes and only joined when it is scraped.
+
+Every family keeps one column of blocks. A block is the family's lines of some neighbouring subjects, as text
+and deflated, so a change costs one small block in each family that it touches, whatever the fleet's size.
+"""
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, chain
+from typing import Any
+
+from prometheus_client.utils import floatToGoString
+
+from exporter.adapters.prometheus import deflate
+from exporter.core.metrics.family import Family
+
+# Subjects in a block. Measured at 10,000 services with 50 changes a second: at 16 the answer grows by a
+# seventh (each block starts with an empty dictionary), at 256 a change costs three times as much.
+_BLOCK = 64
+
+_EOF = b"# EOF\n"
+
+
+class Page:
+    """The exposition at one moment; immutable, so any thread may read it without a lock."""
+
+    def __init__(self, columns: "tuple[_Column, ...]") -> None:
+        self._columns = columns
+
+    def body(self, *, openmetrics: bool, gzip: bool, tail: bytes) -> list[bytes]:
+        """The answer to a scrape, in pieces to be sent one after the other.
+
+        Args:
+            openmetrics: OpenMetrics 1.0.0 rather than the text format 0.0.4; the same lines, other heads.
+            gzip: as one gzip member.
+            tail: more text of the same format, without a final `# EOF`.
+
+        """
+        if openmetrics:
+            tail += _EOF
+        if not gzip:
+            texts = (
+                (column.heads[openmetrics].text, *(block.text for block in column.blocks))
+                for column in self._columns
+            )
+            return [*chain.from_iterable(texts), tail]
+        sealed = deflate.NOTHING
+        for column in self._columns:
+            sealed = sealed.then(column.heads[openmetrics].seal).then(column.seal)
+        pieces = (
+            (column.heads[openmetrics].deflated, *(block.deflated for block in column.blocks))
+            for column in self._columns
+        )
+        return deflate.member(chain.from_iterable(pieces), sealed, tail)
+
+
+class Exposition:
+    """Keeps the page up to date; one thread updates it.
+
+    Args:
+        service_families: what is shown of each service, in the order of the page.
+        project_families: what is shown of each project, after the services.
+
+    """
+
+    def __init__(self, service_families: Sequence[Family], project_families: Sequence[Family]) -> None:
+        self._services = _Table(service_families)
+        self._projects = _Table(project_families)
+        self._page = Page(self._services.columns + self._projects.columns)
+
+    def update(
+        self, services: Mapping[tuple[str, str], Any | None], projects: Mapping[str, Any | None]
+    ) -> None:
+        """Show these subjects as they are now, and those that are None no more; all others stay.
+
+        The keys give the order of the lines: (project, service_id), and project.
+        """
+        self._services.update(services)
+        self._projects.update(projects)
+        self._page = Page(self._services.columns + self._projects.columns)
+
+    def page(self) -> Page:
+        """The page as the last update left it."""
+        return self._page
+
+
+class _Block:
+    """One family's lines of some neighbouring subjects."""
+
+    def __init__(self, rows: Iterable[bytes]) -> None:
+        rows = list(rows)
+        self.text = b"".join(rows)
+        self.ends = array("I", accumulate(map(len, rows)))  # where each subject's lines end
+        self.deflated = deflate.deflate(self.text)
+
+    def row(self, place: int) -> bytes:
+        return self.text[self.ends[place - 1] if place else 0 : self.ends[place]]
+
+    def rows(self) -> list[bytes]:
+        return [self.row(place) for place in range(len(self.ends))]
+
+
+class _Head:
+    """A family's HELP and TYPE lines."""
+
+    def __init__(self, name: str, kind: str, text: str) -> None:
+        self.text = f"# HELP {name} {text}\n# TYPE {name} {kind}\n".encode()
+        self.deflated = deflate.deflate(self.text)
+        self.seal = deflate.seal([self.text])
+
+
+class _Column:
+    """One family's lines of all subjects."""
+
+    def __init__(self, heads: "tuple[_Head, _Head]", blocks: tuple[_Block, ...]) -> None:
+        self.heads = heads  # of the text format, of OpenMetrics
+        self.blocks = blocks
+        self._seal: deflate.Seal | None = None
+
+    @property
+    def seal(self) -> deflate.Seal:
+        """Of the blocks; found at the first scrape that needs it, and two at once find the same."""
+        if self._seal is None:
+            self._seal = deflate.seal(block.text for block in self.blocks)
+        return self._seal
+
+
+class _Bucket:
+    """Neighbouring subjects: their keys in order, and their block in each family."""
+
+    def __init__(self, keys: Sequence[Any], blocks: Iterable[_Block]) -> None:
+        self.keys = keys
+        self.blocks = list(blocks)
+
+
+class _Table:
+    """The columns of one kind of subject."""
+
+    def __init__(self, families: Sequence[Family]) -> None:
+        self._families = families
+        self._buckets: list[_Bucket] = []
+        self.columns = tuple(_Column(_heads(family), ()) for family in families)
+
+    def update(self, changes: Mapping[Any, Any | None]) -> None:
+        touched: dict[int, dict[Any, Any | None]] = {}
+        starts = [bucket.keys[0] for bucket in self._buckets]
+        for key, subject in changes.items():
+            touched.setdefault(max(bisect_right(starts, key) - 1, 0), {})[key] = subject
+        stale: set[int] = set()  # families whose column is not what it was
+        for place in sorted(touched, reverse=True):  # from the end: a cut moves only what is behind it
+            stale |= self._change(place, touched[place])
+        self.columns = tuple(
+            _Column(column.heads, tuple(bucket.blocks[number] for bucket in self._buckets))
+            if number in stale
+            else column
+            for number, column in enumerate(self.columns)
+        )
+
+    def _change(self, place: int, changes: Mapping[Any, Any | None]) -> set[int]:
+        """Change one bucket; return the numbers of the families that changed."""
+        bucket = self._buckets[place] if self._buckets else _Bucket([], [])
+        places = {key: place for place, key in enumerate(bucket.keys)}
+        coming = {key for key, subject in changes.items() if subject is not None}
+        going = {key for key, subject in changes.items() if subject is None and key in places}
+        if not going and coming <= places.keys():
+            return _replace(bucket, {places[key]: self._rows(changes[key]) for key in coming})
+        keys = sorted(places.keys() - going | coming)
+        old = [block.rows() for block in bucket.blocks]
+        # A bucket is cut when it is twice as large as it should be, so that few additions cut one.
+        size = _BLOCK if len(keys) > 2 * _BLOCK else 2 * _BLOCK
+        cut = []
+        for start in range(0, len(keys), size):
+            part = keys[start : start + size]
+            rows = [
+                self._rows(changes[key]) if key in coming else [block[places[key]] for block in old]
+                for key in part
+            ]
+            cut.append(_Bucket(part, [_Block(column) for column in zip(*rows, strict=True)]))
+        self._buckets[place : place + 1] = cut
+        return set(range(len(self._families)))
+
+    def _rows(self, subject: Any) -> list[bytes]:
+        return [_lines(family, subject) for family in self._families]
+
+
+def _replace(bucket: _Bucket, changes: Mapping[int, Sequence[bytes]]) -> set[int]:
+    """Render anew only the blocks in which a line differs; return their families' numbers."""
+    stale = set()
+    for number, block in enumerate(bucket.blocks):
+        new = {place: rows[number] for place, rows in changes.items() if rows[number] != block.row(place)}
+        if new:
+            stale.add(number)
+            bucket.blocks[number] = _Block(new.get(place, row) for place, row in enumerate(block.rows()))
+    return stale
+
+
+def _heads(family: Family) -> tuple[_Head, _Head]:
+    """The two formats' heads: OpenMetrics names a counter without its `_total`, and escapes a quote."""
+    name = family.name.removesuffix("_total") if family.kind == "counter" else family.name
+    text = family.help.replace("\\", r"\\").replace("\n", r"\n")
+    return _Head(family.name, family.kind, text), _Head(name, family.kind, text.replace('"', r"\""))
+
+
+def _lines(family: Family, subject: Any) -> bytes:
+    """The family's lines of one subject, labels sorted by name as prometheus_client sorts them."""
+    lines = []
+    for suffix, labels, value in family.samples(subject):
+        shown = ",".join([f'{name}="{_escaped(text)}"' for name, text in sorted(labels)])
+        braces = f"{{{shown}}}" if shown else ""
+        lines.append(f"{family.name}{suffix}{braces} {_number(value)}\n")
+    return "".join(lines).encode()
+
+
+def _escaped(text: str) -> str:
+    if not text.isascii() and not text.isprintable():
+        # Half a surrogate pair is no character; Prometheus would refuse the whole page for it.
+        text = text.encode("utf-8", "backslashreplace").decode()
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _number(value: float) -> str:
+    return floatToGoString(value)  # type: ignore[no-untyped-call, no-any-return]

@@ -1,0 +1,290 @@
+"""The running program: store, poller and web server, built from a configuration and ended in order."""
+
+import os
+import platform
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import version
+from threading import Event, Thread
+from typing import NamedTuple
+
+from structlog.typing import FilteringBoundLogger
+
+from exporter.adapters.modelarts.rate_limiter import monotonic_ms
+from exporter.adapters.prometheus.exposition import Exposition
+from exporter.adapters.prometheus.self_metrics import SelfMetrics
+from exporter.adapters.store.database import Store
+from exporter.adapters.web.app import WebApp
+from exporter.adapters.web.server import WebServer
+from exporter.config import Config, ConfigError, load
+from exporter.config.web import WebConfig, load_web_config
+from exporter.core.alerting.notifications import ALERTNAME
+from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
+from exporter.core.records import ABNORMAL
+from exporter.engine.notifier import SendLoop
+from exporter.engine.poller import Poller
+from exporter.engine.publisher import Publisher
+from exporter.engine.reporter import Reporter
+from exporter.factory import Shard, alertmanagers, classifier, notifier_options, project_resources, send_loops
+
+# Three intervals without a turn of the loop, and at least this long, is a loop that hangs. A commit of
+# ten thousand services on a slow disk takes seconds.
+_SHORTEST_HANG_MS = 30_000
+
+# Asked to stop, the program is gone within five seconds: the web server takes one of them, and to notice
+# the signal and to tear down the interpreter may take the other on a busy machine.
+_FINISH_SECONDS = 3.0
+
+# A signal that comes in the instant before the main thread falls asleep does not wake it, so it looks up.
+_LOOK_UP_SECONDS = 1.0
+
+VERSION = version("modelarts-exporter")
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def revision() -> str:
+    """The source's revision, as the image was told; "" elsewhere."""
+    return os.environ.get("MODELARTS_EXPORTER_REVISION", "")
+
+
+def version_line() -> str:
+    """What `--version` says."""
+    built = f", revision {revision()}" if revision() else ""
+    return f"modelarts-exporter {VERSION} (python {platform.python_version()}{built})"
+
+
+def await_signal(asked: Event) -> None:
+    """Block the main thread until a signal's handler, or another thread, has set `asked`."""
+    while not asked.wait(_LOOK_UP_SECONDS):
+        pass
+
+
+class RunOptions(NamedTuple):
+    """The flags of `run`; see the command line."""
+
+    config_file: str
+    listen: tuple[str, ...] = (":10155",)
+    telemetry_path: str = "/metrics"
+    web_config_file: str = ""
+    lifecycle: bool = False
+    max_requests: int = 40
+    storage_path: str = "data/"
+    shard: Shard = Shard()
+    external_url: str = ""
+
+
+class Exporter:
+    """One exporter.
+
+    Raises:
+        ConfigError: the configuration or the web configuration.
+        StoreError: the store.
+        OSError: an address to listen at.
+
+    """
+
+    def __init__(
+        self, options: RunOptions, log: FilteringBoundLogger, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self._options, self._log, self._environ = options, log, environ
+        config, web_config = self._load()
+        names = [project.name for project in config.projects]
+        self._metrics = SelfMetrics(names, alertmanagers(config), version=VERSION, revision=revision())
+        self._metrics.reload(ok=True, epoch_seconds=now_ms() / 1000)
+        self._store = Store.open(options.storage_path)
+        self._publisher = Publisher(exposition(config))
+        self._publisher.on_alerts = self._alerts_changed
+        self._config = config
+        self._classifier = classifier(config)
+        self._reporter = Reporter(log, self._metrics)
+        self._peers: list[SendLoop] = []
+        self.poller = Poller(
+            self._store, self._publisher, self._metrics, self._reporter, clock=now_ms, ticks=monotonic_ms
+        )
+        self._stop = Event()
+        self._failure: BaseException | None = None
+        self._writer = Thread(target=self._write, name="writer", daemon=True)
+        self._app = WebApp(
+            page=lambda: self._publisher.snapshot.page,
+            on_scraped=self.poller.scraped,
+            render_self_metrics=self._metrics.render,
+            healthy=self.healthy,
+            ready=self.ready,
+            reload=self.reload if options.lifecycle else None,
+            services=lambda: self._publisher.snapshot.services,
+            projects=lambda: self._publisher.snapshot.projects,
+            history=self.poller.history,
+            clock=now_ms,
+            remedy=self._remedy,
+            version=VERSION,
+            telemetry_path=options.telemetry_path,
+            max_requests=options.max_requests,
+        )
+        self._web = WebServer(
+            options.listen,
+            self._app,
+            web_config,
+            on_error=lambda text: log.error("request failed", error=text),
+        )
+
+    # --- life --------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Load what is stored, show it, listen, and begin to poll."""
+        self._take(self._config)
+        self._metrics.store_size(self._store.size())
+        self._web.start()
+        self._writer.start()
+        for address in self._web.addresses:
+            self._log.info("listening", address=address)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the web server listens."""
+        return self._web.addresses
+
+    def ask_to_stop(self) -> None:
+        """Let `wait` return; safe in a signal handler."""
+        self._stop.set()
+
+    def wait(self) -> None:
+        """Block until asked to stop. Raises what ended the writer, a bug of ours."""
+        await_signal(self._stop)
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Finish the commit under way and let everything go."""
+        self.poller.stop()
+        for peer in self._peers:
+            peer.stop()
+        if self._writer.is_alive():
+            self._writer.join(_FINISH_SECONDS)
+        self._web.stop()
+        if not self._writer.is_alive():
+            self._store.close()
+
+    def _write(self) -> None:
+        try:
+            self.poller.run()
+        except BaseException as error:  # noqa: BLE001 - a bug of ours ends the process, in the main thread
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._stop.set()
+
+    # --- configuration -----------------------------------------------------------------------------
+
+    def _load(self) -> tuple[Config, WebConfig]:
+        config = load(self._options.config_file, self._environ)
+        path = self._options.web_config_file
+        return config, load_web_config(path) if path else WebConfig()
+
+    def reload(self) -> tuple[bool, str]:
+        """Read both configurations again; what is wrong leaves the old ones in force."""
+        try:
+            config, web_config = self._load()
+            self._web.configure(web_config)
+        except (ConfigError, OSError, ValueError) as error:
+            self._metrics.reload(ok=False, epoch_seconds=now_ms() / 1000)
+            self._log.error("reload failed; the old configuration stays in force", error=str(error))
+            return False, str(error)
+        adopted = Event()
+        self.poller.tell(partial(self._adopt, config, adopted))
+        adopted.wait(_FINISH_SECONDS)
+        self._metrics.reload(ok=True, epoch_seconds=now_ms() / 1000)
+        self._log.info("reloaded", projects=len(config.projects))
+        return True, "The configuration is in force."
+
+    def _adopt(self, config: Config, adopted: Event) -> None:
+        self._config = config
+        self._classifier = classifier(config)
+        self._take(config)
+        self._metrics.retain([project.name for project in config.projects], alertmanagers(config))
+        adopted.set()
+
+    def _take(self, config: Config) -> None:
+        """Poll and push by this configuration from now on."""
+        for peer in self._peers:
+            peer.stop()
+        how = notifier_options(config, self._external_url(), now_ms())
+        self._publisher.show_on(exposition(config), how)
+        self.poller.adopt(project_resources(config, self._options.shard, self._metrics, now_ms))
+        self._peers = send_loops(
+            config,
+            how,
+            lambda: self._publisher.snapshot.alerts,
+            self._metrics,
+            self._reporter,
+            now_ms,
+            self._fail,
+        )
+        self._alerts_changed()
+        for peer in self._peers:
+            peer.start()
+
+    def _alerts_changed(self) -> None:
+        firing = [alert for alert in self._publisher.snapshot.alerts.values() if alert.resolved_at is None]
+        self._metrics.alerts_firing(ALERTNAME, len(firing))
+        for peer in self._peers:
+            peer.wake()
+
+    def _external_url(self) -> str:
+        """Where readers find the pages: as configured, or by this machine's name, as Prometheus does."""
+        if self._options.external_url:
+            return self._options.external_url
+        return f"http://{socket.gethostname()}:{self._options.listen[0].rpartition(':')[2]}"
+
+    # --- what the web server asks ------------------------------------------------------------------
+
+    def healthy(self) -> tuple[bool, str]:
+        """Whether the poll loop ticked within three intervals."""
+        silent = monotonic_ms() - self.poller.ticked_at
+        if silent > max(3 * self._config.poll.interval, _SHORTEST_HANG_MS):
+            return False, f"The poll loop has not ticked for {silent // 1000} s."
+        return True, "The poll loop ticks."
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether every project was listed once, or has said why not."""
+        projects = self._publisher.snapshot.projects
+        waiting = [project.name for project in projects if project.up is None]
+        if waiting or not projects:
+            return False, f"Not listed yet: {', '.join(waiting)}."
+        return True, "Every project was listed, or has failed and said so."
+
+    def _remedy(self, text: str) -> str:
+        return self._classifier.classify(ABNORMAL, text).remedy
+
+
+def exposition(config: Config) -> Exposition:
+    """An empty exposition of the families that the configuration wants."""
+    options = Options(failure_message=config.metrics.failure_message, edge_nodes=config.metrics.edge_nodes)
+    return Exposition(service_families(options), PROJECT_FAMILIES)
+
+
+def run(
+    options: RunOptions, log: FilteringBoundLogger, started: Callable[[Exporter], None] | None = None
+) -> int:
+    """Run until SIGTERM or SIGINT; SIGHUP reloads. Returns the exit code."""
+    program = Exporter(options, log)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: program.ask_to_stop())
+    # A reload reads files and waits for the writer: not in a signal handler.
+    signal.signal(signal.SIGHUP, lambda *_: Thread(target=program.reload, daemon=True).start())
+    program.start()
+    try:
+        if started is not None:
+            started(program)
+        program.wait()
+    finally:
+        program.stop()
+    log.info("stopped")
+    return 0

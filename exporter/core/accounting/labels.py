@@ -1,0 +1,49 @@
+"""Services and projects as the exposition sees them."""
+
+from typing import NamedTuple
+
+from exporter.core.accounting.project_totals import ProjectTotals
+from exporter.core.accounting.service_state import ServiceState
+
+Labels = tuple[tuple[str, str], ...]
+
+# The cloud's names have at most 64 characters; more than this is not a name, and must not fill a label.
+LONGEST_LABEL = 256
+
+
+def label_text(value: str) -> str:
+    """A label's value, bounded."""
+    return value[:LONGEST_LABEL]
+
+
+class ServiceView(NamedTuple):
+    """A service as the exposition sees it."""
+
+    project: str
+    state: ServiceState
+
+    @property
+    def labels(self) -> Labels:
+        """The labels that every series of the service carries."""
+        row = self.state.row
+        return (
+            ("project", self.project),
+            ("service_id", label_text(row.service_id)),
+            ("service_name", label_text(row.service_name)),
+        )
+
+
+class ProjectView(NamedTuple):
+    """A project as the exposition sees it; `up` is None before its first list."""
+
+    project: str
+    project_id: str
+    endpoint: str
+    up: bool | None
+    services: int
+    totals: ProjectTotals
+
+    @property
+    def labels(self) -> Labels:
+        """The label that every series of the project carries."""
+        return (("project", self.project),)

@@ -1,0 +1,188 @@
+"""What has been counted: a grow-only multiset of settled entries, exact without record ids.
+
+Rules of this file:
+
+1. A key is (time, kind, text). Entries with equal keys are separate entries, by multiplicity.
+2. A key's count is the largest multiplicity that any whole read has shown. The growth is the
+   posting; nothing is ever taken back. What vanishes or changes is an anomaly, a value.
+3. A key is live while it is later than `final_until`, or its instant is held open. Only live keys
+   are kept and compared; all others are final, and what a read shows of them is passed over.
+4. `final_until` only rises, and never past (now - lateness): an entry dated in the future must not
+   make final what is still to come.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+# The API keeps entries for about a month. What vanishes within a week of its date was not forgotten
+# by age, whatever the exact month is.
+YOUNGEST_FORGOTTEN_MS = 7 * 24 * 3600 * 1000
+# And no month is longer than this, with a week for a slow broom.
+OLDEST_KEPT_MS = 38 * 24 * 3600 * 1000
+
+VANISHED = "vanished"
+CHANGED = "changed"
+FUTURE = "future"
+ANOMALIES = (VANISHED, CHANGED, FUTURE)
+
+
+class Key(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """What tells one settled entry from another: its time in ms, its kind, its text."""
+
+    time: int
+    kind: str
+    text: str = ""
+
+
+class Tally(msgspec.Struct, frozen=True, array_like=True):
+    """A live key, how often it was counted, and how often the last read showed it."""
+
+    key: Key
+    counted: int
+    visible: int
+
+
+class Anomaly(msgspec.Struct, frozen=True):
+    """Something that the log should not do; `kind` is one of `ANOMALIES`."""
+
+    kind: str
+    key: Key
+
+
+class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What has been counted of one log.
+
+    `read_once`: it was read at least once. `preexisting`: it was not, and what the first read shows is older
+    than our watch.
+    """
+
+    read_once: bool = False
+    preexisting: bool = False
+    watermark: int | None = None
+    live: tuple[Tally, ...] = ()
+    held: tuple[int, ...] = ()
+
+    def is_live(self, time: int) -> bool:
+        """Whether an entry of this time (ms) may still be counted."""
+        return self.watermark is None or time > self.watermark or time in self.held
+
+
+class Read(msgspec.Struct, frozen=True):
+    """One whole read of a log, or of a part of it.
+
+    `settled` holds the multiplicity of every settled key shown, `open_instants` the times at which
+    an open entry is shown, also beside a settled one. `after` (exclusive) or `instant` tell which part
+    was asked for; neither: all of it.
+    """
+
+    settled: Mapping[Key, int]
+    now: int
+    open_instants: frozenset[int] = frozenset()
+    after: int | None = None
+    instant: int | None = None
+
+    def covers(self, time: int) -> bool:
+        """Whether an entry of this time would have been shown."""
+        if self.instant is not None:
+            return time == self.instant
+        return self.after is None or time > self.after
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """The ledger after a read, the growth of each key that grew, and the anomalies found."""
+
+    ledger: Ledger
+    growth: dict[Key, int]
+    anomalies: tuple[Anomaly, ...]
+
+
+def apply(ledger: Ledger, read: Read, lateness: int) -> Applied:
+    """Count what `read` shows and `ledger` has not counted yet.
+
+    Args:
+        ledger: what was counted before.
+        read: one whole read; a torn one must never come here.
+        lateness: how many ms after its date an entry may appear.
+
+    """
+    tallies = {tally.key: tally for tally in ledger.live}
+    growth: dict[Key, int] = {}
+    anomalies: list[Anomaly] = []
+    for key, shown in read.settled.items():
+        if not read.covers(key.time) or not ledger.is_live(key.time):
+            continue
+        before = tallies.get(key)
+        counted = before.counted if before else 0
+        if shown > counted:
+            growth[key] = shown - counted
+            if key.time > read.now:
+                anomalies.append(Anomaly(FUTURE, key))
+        if before is None or shown >= before.visible:
+            tallies[key] = Tally(key, max(counted, shown), shown)
+    anomalies += _losses(tallies, read)
+    for key, tally in tallies.items():
+        if read.covers(key.time) and read.settled.get(key, 0) < tally.visible:
+            tallies[key] = Tally(key, tally.counted, read.settled.get(key, 0))
+    held = _held(ledger, read)
+    watermark = _final_until(ledger, read, lateness)
+    after = Ledger(
+        read_once=True,
+        watermark=watermark,
+        held=held,
+        live=tuple(
+            sorted(
+                (
+                    t
+                    for t in tallies.values()
+                    if watermark is None or t.key.time > watermark or t.key.time in held
+                ),
+                key=lambda tally: tally.key,
+            )
+        ),
+    )
+    return Applied(after, growth, tuple(anomalies))
+
+
+def _losses(tallies: Mapping[Key, Tally], read: Read) -> Iterable[Anomaly]:
+    """Entries that an earlier read showed and this one should have, but did not."""
+    shown_times = {key.time for key in read.settled} | read.open_instants
+    oldest = min(shown_times, default=None)
+    for key, tally in tallies.items():
+        if not read.covers(key.time) or read.settled.get(key, 0) >= tally.visible:
+            continue
+        if key.time in shown_times:
+            yield Anomaly(CHANGED, key)
+        # The API forgets from the old end: what is older than all that is left may have been forgotten.
+        elif (oldest is not None and oldest < key.time) or read.now - key.time < YOUNGEST_FORGOTTEN_MS:
+            yield Anomaly(VANISHED, key)
+
+
+def _held(ledger: Ledger, read: Read) -> tuple[int, ...]:
+    """Instants of open entries that stay live however old they get.
+
+    Also where a settled entry of the same time is shown: of two updates in one millisecond the other
+    may still settle.
+
+    An instant that is final already is not taken up: its settled keys are forgotten, and would be
+    counted a second time when they show again.
+    """
+    settled = {key.time for key in read.settled}
+    kept = {
+        time
+        for time in ledger.held
+        # One that is not shown at all may come back settled, until the API forgets it.
+        if not read.covers(time) or (time not in settled and read.now - time < OLDEST_KEPT_MS)
+    }
+    taken = {time for time in read.open_instants if read.covers(time) and ledger.is_live(time)}
+    return tuple(sorted(kept | taken))
+
+
+def _final_until(ledger: Ledger, read: Read, lateness: int) -> int | None:
+    times = [key.time for key in read.settled] + list(read.open_instants)
+    # One instant alone, or an empty log, says nothing about what else has come.
+    if read.instant is not None or not times:
+        return ledger.watermark
+    # An entry that is late to the very millisecond may follow a read of the same millisecond.
+    risen = min(max(times), read.now) - lateness - 1
+    return risen if ledger.watermark is None else max(ledger.watermark, risen)

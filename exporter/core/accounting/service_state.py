@@ -1,0 +1,233 @@
+"""All that is known of one service: a value that each read replaces by its successor."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from exporter.core.accounting.counters import Counters, born, report
+from exporter.core.accounting.history import PastEvent, PastUpdate
+from exporter.core.accounting.ledger import Anomaly, Ledger
+from exporter.core.accounting.phases import Phases
+from exporter.core.classifier.classifier import Classifier
+from exporter.core.records import (
+    ABNORMAL,
+    EVENT_TYPES,
+    FAIL,
+    INFER_TYPES,
+    RUNNING,
+    SETTLED_RESULTS,
+    STATUSES,
+    SUCCESS,
+    Event,
+    ServiceRow,
+    Update,
+)
+from exporter.core.scrub import scrub
+
+# Names of counters; the part behind the colon becomes a label.
+UPDATES = "updates:"
+DURATION_SUM = "duration_sum:"
+DURATION_COUNT = "duration_count:"
+RESTORE_SUM = "restore_sum"
+RESTORE_COUNT = "restore_count"
+NODES = "nodes:"
+NODES_SUCCEEDED = NODES + "success"
+NODES_FAILED = NODES + "failed"
+EVENTS = "events:"
+REASON = "reason:"
+INVOCATIONS = "invocations"
+FAILED_INVOCATIONS = "failed_invocations"
+
+EDGE = "edge"
+
+# Of an event's text: a failed build brings lines of its log; receivers of alerts break on much longer ones.
+LONGEST_MESSAGE = 500
+
+UPDATE_COUNTERS = (
+    *(prefix + result for prefix in (UPDATES, DURATION_SUM, DURATION_COUNT) for result in SETTLED_RESULTS),
+    RESTORE_SUM,
+    RESTORE_COUNT,
+)
+EDGE_COUNTERS = (NODES_SUCCEEDED, NODES_FAILED)
+EVENT_COUNTERS = tuple(EVENTS + event_type for event_type in EVENT_TYPES)
+ROW_COUNTERS = (INVOCATIONS, FAILED_INVOCATIONS)
+
+
+class FailureEvent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """An event that tells of a failure, scrubbed, as it may be the cause of a failed update."""
+
+    occur_time: int
+    reason: str
+    message: str
+
+
+class AlertState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A failure worth an alert, in ms: since when we know of it, and when it was over."""
+
+    active_at: int
+    resolved_at: int | None = None
+
+
+class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One service: what was counted, and the newest of everything that was ever read.
+
+    Times are ms. `settled` is the newest update with a final result, `settled_at` when it got it, as
+    near as can be told. `outage_since` is when the first failure of the present row of them settled.
+    """
+
+    row: ServiceRow
+    updates: Ledger = Ledger()
+    events: Ledger = Ledger()
+    counters: Counters = Counters()
+    newest: Update | None = None
+    settled: Update | None = None
+    settled_at: int | None = None
+    open: tuple[Update, ...] = ()
+    last_success: int | None = None
+    last_failure: int | None = None
+    outage_since: int | None = None
+    failure_events: tuple[FailureEvent, ...] = ()
+    cause: FailureEvent | None = None
+    phases: Phases = Phases()
+    last_events: dict[str, int] = {}
+    alert: AlertState | None = None
+    read_at: int | None = None  # last read of both logs that succeeded
+    up: bool | None = None  # whether the last read did; None before the first
+
+    @property
+    def failing(self) -> bool:
+        """Whether the newest settled update failed; a retry that runs does not change it."""
+        return self.settled is not None and self.settled.result == FAIL
+
+    @property
+    def result(self) -> str:
+        """Result of the newest update; "" without one, RUNNING for an open one."""
+        if self.newest is None:
+            return ""
+        if self.newest.settled:
+            return self.newest.result
+        if any(update.update_time == self.newest.update_time for update in self.open):
+            return RUNNING
+        # The open entry has gone from the log without a result: the newest known result stands.
+        return self.settled.result if self.settled else ""
+
+    @property
+    def edge(self) -> bool:
+        """Whether it deploys to edge nodes."""
+        return self.row.infer_type == EDGE or (
+            self.newest is not None and self.newest.nodes_succeeded is not None
+        )
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """A duration in seconds, for the fleet's histograms; `result` is "" for a time to restore."""
+
+    result: str
+    seconds: float
+
+
+class PostedEvent(msgspec.Struct, frozen=True):
+    """An event that was counted for the first time, `times` times, and its cause ("" for none)."""
+
+    event: Event
+    times: int
+    reason: str
+    remedy: str
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """An account after something was read, and what there is to tell about the step."""
+
+    state: ServiceState
+    observations: tuple[Observation, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
+    unknown: tuple[tuple[str, str], ...] = ()  # (field, value) of enumerations
+    updates: tuple[Update, ...] = ()  # counted now
+    events: tuple[PostedEvent, ...] = ()  # counted now
+    unclassified: int = 0
+    past_updates: tuple[PastUpdate, ...] = ()  # for the pages, history too
+    past_events: tuple[PastEvent, ...] = ()
+
+
+def opened(row: ServiceRow, now: int, *, preexisting: bool) -> Outcome:
+    """The account of a service seen for the first time.
+
+    `preexisting`: it was there before we were; its counters appear with what its logs hold by then.
+    """
+    state = ServiceState(
+        row=row, updates=Ledger(preexisting=preexisting), events=Ledger(preexisting=preexisting)
+    )
+    counters = Counters()
+    if not preexisting:
+        edge = EDGE_COUNTERS if state.edge else ()
+        counters = born(counters, (*UPDATE_COUNTERS, *edge, *EVENT_COUNTERS, *ROW_COUNTERS))
+    totals = dict.fromkeys(ROW_COUNTERS, 0.0) | _call_totals(row)
+    counters = report(counters, totals, now, preexisting=preexisting)
+    return Outcome(msgspec.structs.replace(state, counters=counters), unknown=_unknown_values(None, row))
+
+
+def with_row(state: ServiceState, row: ServiceRow, now: int) -> Outcome:
+    """The account after a list, or a detail, showed its service again; the same object if nothing changed."""
+    if row == state.row:
+        return Outcome(state)
+    counters = report(state.counters, _call_totals(row), now)
+    if row.infer_type == EDGE and not state.updates.preexisting:
+        counters = born(counters, EDGE_COUNTERS)
+    unknown = _unknown_values(state.row, row)
+    return Outcome(msgspec.structs.replace(state, row=row, counters=counters), unknown=unknown)
+
+
+def without_call_totals(row: ServiceRow) -> ServiceRow:
+    """The part of a row whose change means that something happened to the service."""
+    return msgspec.structs.replace(row, invocations=None, failed_invocations=None)
+
+
+def with_error(state: ServiceState, error_msg: str, classifier: Classifier) -> ServiceState:
+    """The account after the detail told why the service failed; only for want of an event that does."""
+    if state.settled is None or not state.failing or state.cause is not None or not error_msg.strip():
+        return state
+    finding = classifier.classify(ABNORMAL, error_msg)
+    failure = FailureEvent(state.settled.update_time, finding.reason, scrub(error_msg, LONGEST_MESSAGE))
+    return msgspec.structs.replace(state, cause=failure)
+
+
+def _call_totals(row: ServiceRow) -> dict[str, float]:
+    totals = ((INVOCATIONS, row.invocations), (FAILED_INVOCATIONS, row.failed_invocations))
+    return {name: float(total) for name, total in totals if total is not None}
+
+
+def _unknown_values(before: ServiceRow | None, row: ServiceRow) -> tuple[tuple[str, str], ...]:
+    found = []
+    if row.status and row.status not in STATUSES and (before is None or before.status != row.status):
+        found.append(("status", row.status))
+    if (
+        row.infer_type
+        and row.infer_type not in INFER_TYPES
+        and (before is None or before.infer_type != row.infer_type)
+    ):
+        found.append(("infer_type", row.infer_type))
+    return tuple(found)
+
+
+def result_rank(update: Update) -> tuple[int, int]:
+    """Order of updates by age: of one time a failure is newest, an open one oldest.
+
+    Two updates in one millisecond have no order of their own; a failure must not be hidden.
+    """
+    return (update.update_time, {SUCCESS: 1, FAIL: 2}.get(update.result, 0))
+
+
+def joined(state: ServiceState, steps: Iterable[Outcome]) -> Outcome:
+    """One outcome of several steps that led to `state`."""
+    told = list(steps)
+    return Outcome(
+        state,
+        observations=tuple(item for step in told for item in step.observations),
+        anomalies=tuple(item for step in told for item in step.anomalies),
+        unknown=tuple(item for step in told for item in step.unknown),
+        updates=tuple(item for step in told for item in step.updates),
+        events=tuple(item for step in told for item in step.events),
+        unclassified=sum(step.unclassified for step in told),
+        past_updates=tuple(item for step in told for item in step.past_updates),
+        past_events=tuple(item for step in told for item in step.past_events),
+    )

@@ -1,0 +1,194 @@
+"""What an event text means: the failure it tells of, or the step of a deployment."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from exporter.core.classifier.failure_rules import FAILURES
+from exporter.core.classifier.remedies import REASONS, REMEDIES
+from exporter.core.classifier.step_rules import NORMAL_FAILURES, PROGRESS
+from exporter.core.records import ABNORMAL, NORMAL
+
+# A cause stands at the head of a text; what follows is a build log or a stack of errors. Texts come
+# from outside, and their length must not set our pace.
+_LOOKED_AT = 4096
+_AROUND = " .,;:!。"
+
+
+class CustomRule(msgspec.Struct, frozen=True):
+    """A user's rule: `pattern` is a regular expression, searched without regard to case."""
+
+    reason: str
+    pattern: str
+    remedy: str = ""  # "": that of the built-in reason of this name, if there is one
+
+
+class Classification(msgspec.Struct, frozen=True):
+    """What one event tells: a failure (it has a `reason`), a step of a deployment (a `mark`), or neither."""
+
+    reason: str = ""
+    remedy: str = ""
+    phase: str = ""  # of the step, or where the failure belongs
+    mark: str = ""  # "begin": a deployment begins; "start", "end": of the phase
+    classified: bool = True  # False: a failure that no rule knew
+
+
+NOTHING = Classification()
+
+
+def _compiled(patterns: Iterable[str]) -> re.Pattern[str]:
+    # ASCII: between "OBS" and a Chinese character there is a word boundary.
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE | re.ASCII)
+
+
+# Names say nothing about what happened, whatever words are in them; group 1, if any, stays.
+_NAMES = tuple(
+    _compiled([names])
+    for names in (
+        # [NAME VERSION], (NAME VERSION): the platform's way to name a model
+        r"[\[(【][^\[\]()【】\s]{1,128} v?\d{1,9}(?:\.\d{1,9}){1,3}[\])】]",
+        r"\b(model|模型) ?\([^()]{1,128}\)",
+        r"(\bdeployment|\bservice|\bmodel|\bimage|部署|服务|模型|镜像) ?[\[【][^\[\]【】]{1,128}[\]】]",
+        r"(\bdeployment|\bservice|\bmodel|\bimage|部署|服务|模型|镜像) ?[\"“][^\"“”]{1,128}[\"”]",
+        r"(\bservice) [^\s,;:]{1,128}(?= (?:failed|started)\b)",
+        r"(\b(?:start|stop|update|deploy|delete) service) [^\s,;:]{1,128}(?=[.,;:!]|$)",
+        r"(\bmodel image) [^\s,;:]{1,128}(?=[.,;:!]|$)",
+    )
+)
+_NORMAL_FAILURES = _compiled(NORMAL_FAILURES)
+_FAILURES = tuple(
+    (
+        _compiled(known.patterns),
+        Classification(reason=known.reason, remedy=known.remedy or REMEDIES[known.reason], phase=known.phase),
+    )
+    for known in FAILURES
+)
+_PROGRESS = tuple(
+    (_compiled(step.patterns), Classification(phase=step.phase, mark=step.mark)) for step in PROGRESS
+)
+_UNCLASSIFIED = Classification(reason="other", remedy=REMEDIES["other"], classified=False)
+
+
+class Classifier:
+    """Event texts to findings, by the user's rules first and the built-in ones after.
+
+    A user's rule names the cause of a failure; it does not make one of a normal-typed event, whose
+    text is full of names that a loose pattern would hit.
+
+    Args:
+        custom: the user's rules, in the order they are tried.
+
+    Raises:
+        re.error: a pattern is no regular expression.
+
+    """
+
+    reasons: tuple[str, ...]
+    """Every reason a finding can have: the built-in ones in the order of the contract, then the user's."""
+
+    def __init__(self, custom: Sequence[CustomRule] = ()) -> None:
+        self.reasons = tuple(dict.fromkeys((*REASONS, *(rule.reason for rule in custom))))
+        self._custom = tuple(
+            (
+                re.compile(rule.pattern, re.IGNORECASE),
+                Classification(reason=rule.reason, remedy=rule.remedy or REMEDIES.get(rule.reason, "")),
+            )
+            for rule in custom
+        )
+
+    def classify(self, event_type: str, event_info: str) -> Classification:
+        """What this event tells; an event of an unknown type tells nothing."""
+        if event_type not in (NORMAL, ABNORMAL):
+            return NOTHING
+        text = _plain(event_info)
+        if event_type == NORMAL:
+            if step := _first(_PROGRESS, text.strip(_AROUND), re.Pattern.fullmatch):
+                return step
+            if not _NORMAL_FAILURES.search(text):
+                return NOTHING
+        return (
+            _first(self._custom, event_info[:_LOOKED_AT], re.Pattern.search)
+            or _first(_FAILURES, text, re.Pattern.search)
+            or _UNCLASSIFIED
+        )
+
+
+def _first(
+    table: Iterable[tuple[re.Pattern[str], Classification]],
+    text: str,
+    matches: Callable[[re.Pattern[str], str], re.Match[str] | None],
+) -> Classification | None:
+    return next((finding for pattern, finding in table if matches(pattern, text)), None)
+
+
+def _plain(text: str) -> str:
+    """The head of a text in plain spelling, without the names of models and services."""
+    # Cut twice: a character may fold to eighteen.
+    folded = unicodedata.normalize("NFKC", text[:_LOOKED_AT])[:_LOOKED_AT]
+    plain = " ".join(folded.split())
+    for names in _NAMES:
+        plain = names.sub(r"\1" if names.groups else "", plain)
+    return " ".join(plain.split())
+
+
+_INTRODUCTION = f"""\
+# What an event text means
+
+<!-- Written by exporter.core.classifier.classifier.as_markdown(); edit the tables beside it. -->
+
+Every abnormal event has a reason: that of the first of your own rules (`causes` in the config file) that is
+found in its text, else of the first rule below, else `other`; events of this last kind are counted in
+`modelarts_exporter_unclassified_events_total`. Only the first {_LOOKED_AT} characters are looked at, and case
+does not matter. Before the built-in rules are tried, full-width characters become plain ones, white space
+becomes single spaces, and names of models and services are taken out; your own rules see the text as the
+API wrote it.
+
+A normal-typed event is a failure only if it says so in plain words (see below); its reason is then found in
+the same way. Your own rules name the cause of a failure, but make no failure of any other normal-typed event.
+A licence that *is to expire* is typed normal and nothing has failed yet, so it is not counted.
+
+## Reasons and remedies
+"""
+
+
+def as_markdown() -> str:
+    """The rules as the page `docs/causes.md`; it is written from here and compared in a test."""
+    lines = [
+        _INTRODUCTION,
+        "| reason | remedy |",
+        "| --- | --- |",
+        *(f"| `{reason}` | {REMEDIES[reason]} |" for reason in REASONS),
+        "",
+        "## Rules, in the order they are tried",
+    ]
+    for number, known in enumerate(FAILURES, 1):
+        lines += [
+            "",
+            f"### {number}. {known.reason}",
+            "",
+            *([f"- Phase: `{known.phase}`"] if known.phase else []),
+            f"- Source: {known.source}",
+            *([f"- Remedy of its own: {known.remedy}"] if known.remedy else []),
+            "",
+            *_block(known.patterns),
+        ]
+    lines += [
+        "",
+        "## Normal-typed events that tell of a failure",
+        "",
+        *_block(NORMAL_FAILURES),
+        "",
+        "## Steps of a deployment",
+        "",
+        "A normal-typed text that is one of these from end to end. Scheduling starts where the environment",
+        "ends; startup also ends when the update settles as a success.",
+    ]
+    for step in PROGRESS:
+        lines += ["", f"### {step.phase or 'deployment'}: {step.mark}", "", *_block(step.patterns)]
+    return "\n".join(lines) + "\n"
+
+
+def _block(patterns: Iterable[str]) -> list[str]:
+    return ["```text", *patterns, "```"]

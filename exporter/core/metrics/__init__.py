@@ -1,0 +1,1 @@
+"""The metric families of services and projects."""

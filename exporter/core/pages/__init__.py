@@ -1,0 +1,1 @@
+"""What the status pages and the JSON say of services."""

@@ -1,0 +1,156 @@
+"""The whole fleet on a page: what is wanted of it, worst first, a hundred at a time."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from exporter.core.accounting.labels import ServiceView
+from exporter.core.pages.filters import ServiceFilter
+from exporter.core.pages.service_health import STATES, ServiceHealth, State, health_of, since_of, state_of
+
+# What a person scrolls through; ten thousand rows would be megabytes.
+PAGE_ROWS = 100
+
+Services = Mapping[tuple[str, str], ServiceView]  # by project and service_id
+
+
+class ProjectStatus(Protocol):
+    """A project in a word; `up` is None and `listed_at` (ms) too before its first list."""
+
+    @property
+    def name(self) -> str:
+        """As configured."""
+
+    @property
+    def up(self) -> bool | None:
+        """Whether the last list succeeded."""
+
+    @property
+    def error(self) -> str:
+        """One sentence; "" without one."""
+
+    @property
+    def services(self) -> int:
+        """How many are watched."""
+
+    @property
+    def listed_at(self) -> int | None:
+        """The last complete list."""
+
+
+class Project(NamedTuple):
+    """A project on the page; `states` counts its services by the name of their state."""
+
+    name: str
+    up: bool | None
+    error: str
+    services: int
+    listed_at: int | None
+    states: Mapping[str, int]
+
+    @property
+    def urgent(self) -> int:
+        """Services that somebody should look at."""
+        return sum(self.states.get(state.name, 0) for state in STATES if state.urgent)
+
+
+class Overview(NamedTuple):
+    """A page; everything on it is worst first.
+
+    `states` counts what the search and the project leave, `total` is everything there is.
+    """
+
+    wanted: ServiceFilter
+    projects: tuple[Project, ...]
+    states: tuple[tuple[State, int], ...]
+    total: int
+    matches: int
+    pages: int
+    first: int  # number of the first row, counted from 1; 0 without one
+    rows: tuple[ServiceHealth, ...]
+
+    @property
+    def urgent(self) -> int:
+        """Services of all projects that somebody should look at."""
+        return sum(project.urgent for project in self.projects)
+
+    @property
+    def unread(self) -> int:
+        """Services of all projects of which nothing but their line in the list is known."""
+        return sum(project.states.get("new", 0) for project in self.projects)
+
+    @property
+    def project_names(self) -> Sequence[str]:
+        """Those to choose from; one that was asked for and is gone stays chosen."""
+        return sorted({project.name for project in self.projects} | {self.wanted.project} - {""})
+
+
+def overview(
+    services: Services, projects: Iterable[ProjectStatus], asked: ServiceFilter, now: int
+) -> Overview:
+    """The page that was asked for, at `now` (ms); past the last page it is the last."""
+    needle = asked.text.casefold()
+    by_state: dict[str, list[ServiceView]] = {state.name: [] for state in STATES}
+    by_project: dict[str, Counter[str]] = {}
+    for (name, service_id), view in services.items():
+        state = state_of(view.state, now)
+        by_project.setdefault(name, Counter())[state] += 1
+        if asked.project not in ("", name):
+            continue
+        if needle and not (
+            needle in service_id.casefold() or needle in view.state.row.service_name.casefold()
+        ):
+            continue
+        by_state[state].append(view)
+    chosen = [(state, by_state[state.name]) for state in STATES if asked.state in ("", state.name)]
+    matches = sum(len(views) for _, views in chosen)
+    pages = max(-(-matches // PAGE_ROWS), 1)
+    page = min(asked.page, pages)
+    begin = (page - 1) * PAGE_ROWS
+    return Overview(
+        wanted=asked._replace(page=page),
+        projects=tuple(
+            sorted((_project(each, by_project.get(each.name, {})) for each in projects), key=_worst_first)
+        ),
+        states=tuple((state, len(by_state[state.name])) for state in STATES),
+        total=len(services),
+        matches=matches,
+        pages=pages,
+        first=begin + 1 if matches else 0,
+        rows=tuple(health_of(view, now) for view in _cut(chosen, begin, begin + PAGE_ROWS)),
+    )
+
+
+def found(services: Services, service_id: str, project: str) -> tuple[ServiceView | None, tuple[str, ...]]:
+    """The service of this id, and the other projects that have one too; the first unless one is named."""
+    having = {name: view for (name, each), view in services.items() if each == service_id}
+    view = having.get(project) if project else next(iter(having.values()), None)
+    return view, tuple(name for name in having if view is not None and name != view.project)
+
+
+def _project(project: ProjectStatus, states: Mapping[str, int]) -> Project:
+    return Project(project.name, project.up, project.error, project.services, project.listed_at, dict(states))
+
+
+def _worst_first(project: Project) -> tuple[int, int, str]:
+    return (0 if project.up is False else 1 if project.up is None else 2, -project.urgent, project.name)
+
+
+def _cut(chosen: Sequence[tuple[State, list[ServiceView]]], begin: int, end: int) -> Iterable[ServiceView]:
+    """The rows from `begin` to `end` of all in order; what is not looked at is not sorted."""
+    for state, views in chosen:
+        if views and begin < len(views) and end > 0:
+            ordered = sorted(views, key=partial(_newest_first, state) if state.urgent else _by_name)
+            yield from ordered[max(begin, 0) : end]
+        begin -= len(views)
+        end -= len(views)
+
+
+def _by_name(view: ServiceView) -> tuple[str, str, str]:
+    row = view.state.row
+    return (row.service_name.casefold(), view.project, row.service_id)
+
+
+def _newest_first(state: State, view: ServiceView) -> tuple[int, tuple[str, str, str]]:
+    return (-(since_of(view.state, state.name) or 0), _by_name(view))

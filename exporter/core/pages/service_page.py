@@ -1,0 +1,154 @@
+"""One service on a page: how it stands, what to do, its last updates, and its events as a story."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from exporter.core.accounting.history import History, PastEvent, PastUpdate
+from exporter.core.accounting.labels import ServiceView
+from exporter.core.accounting.phases import finished
+from exporter.core.accounting.service_state import ServiceState
+from exporter.core.classifier.remedies import REMEDIES
+from exporter.core.pages.deployments import Deployment, last_deployments
+from exporter.core.pages.service_health import ServiceHealth, health_of
+from exporter.core.pages.timeline import Race, Strip, race, strip
+from exporter.core.records import ABNORMAL, ServiceRow, Update
+
+Remedy = Callable[[str], str]  # an event's text to what can be done
+
+
+class Failure(NamedTuple):
+    """The cause of the failure that lasts; `at` (ms) is None and the texts say little where none is known."""
+
+    reason: str
+    message: str
+    at: int | None
+    remedy: str
+
+
+class UpdateLine(NamedTuple):
+    """An update; `settled_at` (ms) and `seconds` are None where nobody watched it settle, or it has not."""
+
+    update: Update
+    settled_at: int | None
+    seconds: float | None
+
+
+class EventLine(NamedTuple):
+    """An event, and what can be done about it; "" where there is nothing to do."""
+
+    event: PastEvent
+    remedy: str
+
+    @property
+    def abnormal(self) -> bool:
+        """Whether it tells of something wrong, whatever type the cloud gave it."""
+        return bool(self.event.reason) or self.event.event_type == ABNORMAL
+
+
+class TroubleLine(NamedTuple):
+    """What went wrong in a deployment, told once for all `times`; `after`: seconds from its begin."""
+
+    after: float
+    text: str
+    times: int
+    reason: str
+    remedy: str
+
+
+class ServicePage(NamedTuple):
+    """The page of one service. Newest first; times are ms. `troubles` has those of each deployment.
+
+    `others` are the projects that have a service of the same id. `history_read` is False where the store
+    could not say what is kept: updates and events are then missing, not absent.
+    """
+
+    standing: ServiceHealth
+    row: ServiceRow
+    others: tuple[str, ...]
+    history_read: bool
+    edge: bool
+    failure: Failure | None
+    last_success: int | None
+    last_failure: int | None
+    phases: tuple[tuple[str, float], ...]
+    updates: tuple[UpdateLine, ...]
+    events: tuple[EventLine, ...]
+    deployments: tuple[Deployment, ...]
+    failure_events: tuple[tuple[TroubleLine, ...], ...]
+    race: Race
+    strip: Strip | None
+
+
+def service_page(
+    view: ServiceView,
+    history: History | None,
+    now: int,
+    remedy: Remedy,
+    others: tuple[str, ...] = (),
+    *,
+    history_read: bool = True,
+) -> ServicePage:
+    """The page at `now` (ms); no history is one that is empty."""
+    state, kept = view.state, history or History()
+    deployments = last_deployments(kept, state.open, now)
+    return ServicePage(
+        standing=health_of(view, now),
+        row=state.row,
+        others=others,
+        history_read=history_read,
+        edge=state.edge,
+        failure=_failure(state, remedy),
+        last_success=state.last_success,
+        last_failure=state.last_failure,
+        phases=tuple(finished(state.phases).items()),
+        updates=_updates(kept, state),
+        events=tuple(_event_line(event, remedy) for event in reversed(kept.events)),
+        deployments=deployments,
+        failure_events=tuple(_troubles(each, remedy) for each in deployments),
+        race=race(deployments),
+        strip=strip(kept, state.open, now),
+    )
+
+
+def _failure(state: ServiceState, remedy: Remedy) -> Failure | None:
+    if not state.failing:
+        return None
+    cause = state.cause
+    if cause is None:
+        return Failure("other", "", None, REMEDIES["other"])
+    return Failure(
+        cause.reason, cause.message, cause.occur_time, _remedy(remedy, cause.message, cause.reason)
+    )
+
+
+def _updates(history: History, state: ServiceState) -> tuple[UpdateLine, ...]:
+    lines = [_update_line(past) for past in history.updates]
+    lines += [UpdateLine(update, None, None) for update in state.open]
+    return tuple(sorted(lines, key=lambda line: -line.update.update_time))
+
+
+def _update_line(past: PastUpdate) -> UpdateLine:
+    seconds = None if past.settled_at is None else max(past.settled_at - past.update.update_time, 0) / 1000
+    return UpdateLine(past.update, past.settled_at, seconds)
+
+
+def _event_line(event: PastEvent, remedy: Remedy) -> EventLine:
+    return EventLine(event, _remedy(remedy, event.text, event.reason) if event.reason else "")
+
+
+def _troubles(deployment: Deployment, remedy: Remedy) -> tuple[TroubleLine, ...]:
+    lines: dict[str, TroubleLine] = {}
+    for event in deployment.failure_events:
+        told = lines.get(event.text)
+        if told is not None:
+            lines[event.text] = told._replace(times=told.times + event.times)
+        else:
+            after = (event.occur_time - deployment.begin) / 1000
+            found = _event_line(event, remedy).remedy
+            lines[event.text] = TroubleLine(after, event.text, event.times, event.reason, found)
+    return tuple(lines.values())
+
+
+def _remedy(remedy: Remedy, text: str, reason: str) -> str:
+    # What is kept of a text may be too little to tell its cause by.
+    return remedy(text) or REMEDIES.get(reason, "")

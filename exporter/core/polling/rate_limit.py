@@ -1,0 +1,137 @@
+"""How many requests one project may send: a token bucket that learns from the cloud's refusals.
+
+Times are integer milliseconds of any clock that never steps back; rates are requests per second.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+# How fast a learned rate comes back: this part of the configured one each minute.
+REGROWTH_PER_MINUTE = 0.1
+
+# Without `Retry-After` and without a window in the text, the first pause is the finest window that a
+# gateway counts in (a second), doubled at each further refusal up to its usual one (a minute).
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+
+# Halving stops at one request a minute; a rate that the cloud names itself may be lower.
+SLOWEST_HALVED_RATE = 1 / 60
+
+# The bucket holds what one second lets through: a gateway counts per second at the finest, so a larger
+# burst could break a limit that the rate respects. Never less than one, or nothing could ever go.
+BURST_SECONDS = 1.0
+
+# Float noise: far below a request, far above the rounding of a day's worth of additions.
+_EPSILON = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBucket:
+    """The state of the bucket; every change gives a new one.
+
+    Args:
+        limit: the configured rate, > 0; the learned one never exceeds it.
+        since: when the other values held. While a pause lasts this is its end, in the future.
+        tokens: requests that could go at `since`.
+        learned: the rate at `since`.
+        strikes: refusals in a row that named no time to wait.
+        paused_until: end of the last pause.
+
+    """
+
+    limit: float
+    since: int
+    tokens: float
+    learned: float
+    strikes: int = 0
+    paused_until: int | None = None
+
+    @classmethod
+    def full(cls, limit: float, now: int) -> "TokenBucket":
+        """A bucket that nothing has been taken from."""
+        return cls(limit=limit, since=now, tokens=max(1.0, limit * BURST_SECONDS), learned=limit)
+
+    def rate(self, now: int) -> float:
+        """The rate in force at `now`."""
+        elapsed = max(0, now - self.since)
+        return min(self.limit, self.learned + self._growth * elapsed)
+
+    def ready_at(self, now: int) -> int:
+        """When the next request may go: `now`, or the first millisecond after it with a whole token."""
+        state = self._advanced(now)
+        missing = 1 - _EPSILON / 2 - state.tokens
+        if missing <= 0:
+            return state.since
+        return state.since + math.ceil(state.ms_until(missing))
+
+    def take(self, now: int) -> "TokenBucket":
+        """One request goes. Only to be called when `ready_at(now) <= now`."""
+        state = self._advanced(now)
+        assert state.since <= now, "a request was taken during a pause"
+        assert state.tokens >= 1 - _EPSILON, "a request was taken before its time"
+        return replace(state, tokens=max(0.0, state.tokens - 1))
+
+    def throttled(
+        self, now: int, wait_seconds: float | None = None, allowed_per_second: float | None = None
+    ) -> "TokenBucket":
+        """The cloud answered 429: nothing goes until the wait is over, and the rate is lower after it.
+
+        Args:
+            now: when the answer came.
+            wait_seconds: from `Retry-After` or the window that the text names; None: not told.
+            allowed_per_second: the rate that the text names; None (or 0): the present one is halved.
+
+        """
+        paused = self.since > now
+        # Several requests are in flight when the first refusal comes: those that follow it during the
+        # pause tell of the same excess, so they neither halve the rate nor double the pause once more.
+        strikes = self.strikes
+        if wait_seconds is None and not paused:
+            strikes = strikes + 1 if self._is_repeated(now) else 1
+        if wait_seconds is None:
+            wait_seconds = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(max(strikes, 1) - 1, 16))
+        state = self._advanced(now)
+        rate = state.learned
+        if allowed_per_second:
+            rate = min(rate, allowed_per_second)
+        elif not paused:
+            rate = min(rate, max(rate / 2, SLOWEST_HALVED_RATE))
+        until = max(now + math.ceil(max(0.0, wait_seconds) * 1000), state.since)
+        # At the end of the pause one request may go, not a burst: the cloud has just said enough.
+        tokens = min(1.0, state.tokens + rate * (until - state.since) / 1000)
+        return replace(state, since=until, tokens=tokens, learned=rate, strikes=strikes, paused_until=until)
+
+    def _is_repeated(self, now: int) -> bool:
+        """Whether the last pause ended so recently that this refusal belongs to the same trouble."""
+        return self.paused_until is not None and now - self.paused_until <= LONGEST_PAUSE_SECONDS * 1000
+
+    @property
+    def _growth(self) -> float:
+        """Requests per second gained each millisecond."""
+        return self.limit * REGROWTH_PER_MINUTE / 60_000
+
+    def _advanced(self, now: int) -> "TokenBucket":
+        if now <= self.since:
+            return self
+        rate = self.rate(now)
+        tokens = self.tokens + self._filled(now - self.since)
+        return replace(self, since=now, learned=rate, tokens=min(tokens, max(1.0, rate * BURST_SECONDS)))
+
+    def _filled(self, milliseconds: float) -> float:
+        """Tokens that arrive within a time: the integral of the growing, then constant, rate."""
+        growing = min(milliseconds, self._time_to_limit)
+        rising = self.learned * growing + self._growth * growing * growing / 2
+        return (rising + self.limit * (milliseconds - growing)) / 1000
+
+    def ms_until(self, tokens: float) -> float:
+        """Milliseconds until so many more tokens have arrived: `_filled` solved for the time."""
+        while_growing = self._filled(self._time_to_limit)
+        if tokens > while_growing:
+            return self._time_to_limit + (tokens - while_growing) * 1000 / self.limit
+        rate, growth = self.learned, self._growth
+        # The root of growth/2 t^2 + rate t = 1000 tokens, in the form that does not cancel.
+        return 2000 * tokens / (rate + math.sqrt(rate * rate + 2000 * growth * tokens))
+
+    @property
+    def _time_to_limit(self) -> float:
+        return (self.limit - self.learned) / self._growth

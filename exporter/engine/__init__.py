@@ -1,0 +1,1 @@
+"""The poll loop: what is due is read, counted, made durable, and only then shown."""

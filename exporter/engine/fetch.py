@@ -1,0 +1,117 @@
+"""Reading a service: what one job asks of the cloud, and the small pool of threads that does it."""
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
+from typing import NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from exporter.core.records import EventWindow, ServiceList, ServiceRow, UpdateWindow
+from exporter.core.source import Gone, Refused, RemoteError, Source, Stopping, Throttled
+
+T = TypeVar("T")
+
+
+class PollJob(msgspec.Struct, frozen=True):
+    """What to read of one service. Times of entries in ms since the epoch, `begun` in ticks."""
+
+    service_id: str
+    begun: int
+    instant: int | None = None  # only this entry of the update log
+    logged: bool = False  # its update log was read before, and held something
+    after: int | None = None  # only events later than this
+    detail: bool = False
+
+
+class PollResult(NamedTuple):
+    """What came of a job; None where it was not asked for, or not reached."""
+
+    job: PollJob
+    updates: UpdateWindow | RemoteError | None = None
+    events: EventWindow | RemoteError | None = None
+    detail: ServiceRow | RemoteError | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the whole update log was read."""
+        return isinstance(self.updates, UpdateWindow) and self.updates.instant is None
+
+    @property
+    def error(self) -> RemoteError | None:
+        """The first thing that went wrong."""
+        return next((part for part in (self.updates, self.events) if isinstance(part, RemoteError)), None)
+
+
+# After one of these the next request of the same service would only meet the same.
+_ENDS_THE_JOB = (Gone, Refused, Throttled, Stopping)
+
+
+def read_service(source: Source, job: PollJob) -> PollResult:
+    """Read both logs; a failure of one does not hide the other."""
+    updates = _read_updates(source, job)
+    if isinstance(updates, _ENDS_THE_JOB):
+        return PollResult(job, updates)
+    events = _tried(lambda: source.read_events(job.service_id, job.after))
+    if not job.detail or isinstance(events, _ENDS_THE_JOB):
+        return PollResult(job, updates, events)
+    return PollResult(job, updates, events, _tried(lambda: source.read_detail(job.service_id)))
+
+
+def _read_updates(source: Source, job: PollJob) -> UpdateWindow | RemoteError:
+    if job.instant is not None:
+        one = _tried(lambda: source.read_updates(job.service_id, job.instant))
+        if isinstance(one, _ENDS_THE_JOB):
+            return one
+        if isinstance(one, UpdateWindow) and any(u.update_time == job.instant for u in one.updates):
+            return one
+        # The filter was refused, or the entry is not where it was: the whole log tells what became of it.
+    whole = _tried(lambda: source.read_updates(job.service_id))
+    if isinstance(whole, UpdateWindow) and not whole.supported and job.logged:
+        return RemoteError("The update log is refused (400), though it held entries before.")
+    return whole
+
+
+def list_services(source: Source) -> ServiceList | RemoteError:
+    """Read the list."""
+    return _tried(source.list_services)
+
+
+def _tried(read: Callable[[], T]) -> T | RemoteError:
+    try:
+        return read()
+    except RemoteError as error:
+        return error
+
+
+class Fetcher(Protocol):
+    """Where jobs are done."""
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Do `work` soon; it hands its result back by itself and raises nothing."""
+
+    def stop(self) -> None:
+        """Take no more work."""
+
+
+class FetchPool:
+    """A fixed number of daemon threads: one that hangs in a dead connection does not hold up the end."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._count = count
+        for number in range(count):
+            Thread(target=self._serve, name=f"{name}-{number}", daemon=True).start()
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Queue the work."""
+        self._work.put(work)
+
+    def stop(self) -> None:
+        """Let every thread end after what it does now."""
+        for _ in range(self._count):
+            self._work.put(None)
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()

@@ -1,0 +1,276 @@
+"""From a configuration to the lanes that the poller works on."""
+
+from base64 import b64encode
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
+from hashlib import sha256
+
+from exporter.adapters.alertmanager import AlertmanagerClient
+from exporter.adapters.http_client import HttpClient
+from exporter.adapters.modelarts.api_client import Credential
+from exporter.adapters.modelarts.credentials import AccessKeyCredential, TokenFileCredential
+from exporter.adapters.modelarts.iam import PasswordCredential
+from exporter.adapters.modelarts.login_limiter import LoginLimiter
+from exporter.adapters.modelarts.rate_limiter import RateLimiter
+from exporter.adapters.modelarts.source import ModelArtsSource
+from exporter.adapters.prometheus.self_metrics import SelfMetrics
+from exporter.config import Alertmanager as PushConfig
+from exporter.config import Config, Project
+from exporter.core.accounting.apply_updates import CountingPolicy
+from exporter.core.alerting.notifications import Alert, NotifierOptions
+from exporter.core.classifier.classifier import Classifier, CustomRule
+from exporter.core.polling.schedule import PollIntervals
+from exporter.core.records import ServiceRow
+from exporter.core.source import Source
+from exporter.engine.course import ProjectResources
+from exporter.engine.fetch import FetchPool
+from exporter.engine.notifier import SendLoop
+from exporter.engine.project import ProjectSettings
+from exporter.engine.reporter import Reporter
+from exporter.engine.static_services import StaticServices
+
+# What Prometheus gives an Alertmanager to answer.
+_PUSH_TIMEOUT_SECONDS = 10.0
+
+
+class Shard:
+    """One of `total` exporters that share a fleet; each service belongs to exactly one of them."""
+
+    def __init__(self, index: int = 0, total: int = 1) -> None:
+        self.index, self.total = index, total
+
+    def has(self, service_id: str) -> bool:
+        """Whether the service is ours."""
+        digest = sha256(service_id.encode("utf-8", "replace")).digest()
+        return int.from_bytes(digest[:8]) % self.total == self.index
+
+
+def project_resources(
+    config: Config, shard: Shard, metrics: SelfMetrics, clock: Callable[[], int]
+) -> list[ProjectResources]:
+    """A lane for each project; its threads run from now on, until it is stopped.
+
+    Projects with the same credential share one guard: refusals are counted by the key, not by who used it.
+    """
+    limiters: dict[Hashable, LoginLimiter] = {}
+    causes = classifier(config)
+    return [_lane(config, project, shard, causes, limiters, metrics, clock) for project in config.projects]
+
+
+def classifier(config: Config) -> Classifier:
+    """The one of the configured causes and the built-in ones."""
+    return Classifier(
+        [CustomRule(cause.reason, cause.pattern.pattern, cause.remedy) for cause in config.causes]
+    )
+
+
+def _lane(
+    config: Config,
+    project: Project,
+    shard: Shard,
+    classifier: Classifier,
+    limiters: dict[Hashable, LoginLimiter],
+    metrics: SelfMetrics,
+    clock: Callable[[], int],
+) -> ProjectResources:
+    rate_limiter = RateLimiter(project.rate_limit)
+    counted = _Telemetry(metrics, project.name)
+    transport = HttpClient(
+        project.timeout / 1000,
+        _path(project.tls.ca_file),
+        insecure_skip_verify=project.tls.insecure_skip_verify,
+        proxy_url=project.proxy_url,
+    )
+    source: Source = ModelArtsSource(
+        project.endpoint,
+        project.project_id,
+        project.workspaces,
+        _credential(project, limiters, transport, counted, clock),
+        rate_limiter=_CountedLimiter(rate_limiter, metrics, project.name),
+        metrics=counted,
+        clock=clock,
+        timeout_seconds=project.timeout / 1000,
+        ca_file=_path(project.tls.ca_file),
+        insecure_skip_verify=project.tls.insecure_skip_verify,
+        proxy_url=project.proxy_url,
+    )
+    if not project.discovery:
+        source = StaticServices(source, project.services.ids)
+    return ProjectResources(
+        ProjectSettings(
+            name=project.name,
+            project_id=project.project_id,
+            endpoint=project.endpoint,
+            selection=_selection(project, shard),
+            wants=partial(_wants, project, shard),
+            intervals=PollIntervals(
+                config.poll.interval, config.poll.active_interval, config.poll.sweep_interval
+            ),
+            policy=CountingPolicy(
+                lateness=config.poll.lateness,
+                # Between two sweeps nobody looked; a guess no worse than that is worth a duration.
+                longest_guess=config.poll.sweep_interval,
+                count_history=config.history == "count",
+            ),
+            classifier=classifier,
+            concurrency=project.concurrency,
+            resolve_delay=config.alertmanager.resend_interval if config.alertmanager else 0,
+        ),
+        source,
+        FetchPool(f"fetch-{project.name}", project.concurrency),
+        rate_limiter.stop,
+        rate_limiter.rate,
+    )
+
+
+def _wants(project: Project, shard: Shard, row: ServiceRow) -> bool:
+    return shard.has(row.service_id) and project.services.wants(
+        row.service_id, row.service_name, row.infer_type
+    )
+
+
+def _selection(project: Project, shard: Shard) -> str:
+    """A fingerprint of which services are asked for."""
+    services = project.services
+    asked = (
+        sorted(project.workspaces),
+        project.discovery,
+        sorted(services.ids),
+        sorted(pattern.pattern for pattern in services.include_names),
+        sorted(pattern.pattern for pattern in services.exclude_names),
+        sorted(services.infer_types),
+        shard.index,
+        shard.total,
+    )
+    return sha256(repr(asked).encode()).hexdigest()
+
+
+def _credential(
+    project: Project,
+    limiters: dict[Hashable, LoginLimiter],
+    transport: HttpClient,
+    metrics: "_Telemetry",
+    clock: Callable[[], int],
+) -> Credential:
+    auth = project.auth
+    if auth.password is not None:
+        user = auth.password
+        return PasswordCredential(
+            user.iam_endpoint,
+            user.domain,
+            user.username,
+            user.read_password,
+            project.project_id,
+            limiter=limiters.setdefault((user.iam_endpoint, user.domain, user.username), LoginLimiter()),
+            transport=transport,
+            metrics=metrics,
+            clock=clock,
+        )
+    if auth.aksk is not None:
+        key = auth.aksk
+        temporary = key.security_token is not None or key.security_token_file is not None
+        return AccessKeyCredential(
+            key.access_key,
+            key.read_secret_key,
+            (lambda: key.read_security_token() or "") if temporary else None,
+            project.project_id,
+            limiter=limiters.setdefault(("aksk", key.access_key), LoginLimiter()),
+            clock=clock,
+        )
+    assert auth.token_file is not None, "validation left exactly one of the three"
+    return TokenFileCredential(
+        auth.token_file.read,
+        limiter=limiters.setdefault(("token", str(auth.token_file.path)), LoginLimiter()),
+    )
+
+
+def _path(path: object | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def notifier_options(config: Config, external_url: str, since: int) -> NotifierOptions | None:
+    """How alerts are pushed from `since` (ms) on; None if they are not."""
+    wanted = config.alertmanager
+    if wanted is None:
+        return None
+    return NotifierOptions(
+        wanted.labels,
+        external_url.rstrip("/"),
+        classifier(config),
+        wanted.resend_interval,
+        wanted.cause_wait,
+        since,
+    )
+
+
+def send_loops(
+    config: Config,
+    how: NotifierOptions | None,
+    alerts: Callable[[], Mapping[tuple[str, str], Alert]],
+    metrics: SelfMetrics,
+    reporter: Reporter,
+    clock: Callable[[], int],
+    on_bug: Callable[[BaseException], None],
+) -> list[SendLoop]:
+    """One for each Alertmanager; they send from `start` on."""
+    wanted = config.alertmanager
+    if wanted is None or how is None:
+        return []
+    return [
+        SendLoop(
+            name,
+            AlertmanagerClient(
+                url,
+                HttpClient(
+                    _PUSH_TIMEOUT_SECONDS,
+                    _path(wanted.tls.ca_file),
+                    insecure_skip_verify=wanted.tls.insecure_skip_verify,
+                ),
+                partial(_authorization, wanted),
+            ),
+            alerts,
+            how,
+            metrics,
+            reporter,
+            clock,
+            on_bug,
+        )
+        for name, url in zip(alertmanagers(config), wanted.urls, strict=True)
+    ]
+
+
+def alertmanagers(config: Config) -> tuple[str, ...]:
+    """What tells the Alertmanagers apart in the metrics: their URLs, which hold no secrets."""
+    return config.alertmanager.urls if config.alertmanager else ()
+
+
+def _authorization(wanted: PushConfig) -> Mapping[str, str]:
+    if wanted.bearer_token_file is not None:
+        return {"Authorization": f"Bearer {wanted.bearer_token_file.read()}"}
+    if wanted.basic_auth is not None:
+        user = f"{wanted.basic_auth.username}:{wanted.basic_auth.read_password()}"
+        return {"Authorization": f"Basic {b64encode(user.encode()).decode()}"}
+    return {}
+
+
+class _Telemetry:
+    """The exporter's metrics as one project's client sees them."""
+
+    def __init__(self, metrics: SelfMetrics, project: str) -> None:
+        self.request = partial(metrics.request, project)
+        self.clock_skew = partial(metrics.clock_skew, project)
+        self.token_expiry = partial(metrics.token_expiry, project)
+
+
+class _CountedLimiter:
+    """A gate that counts the 429s it is told of."""
+
+    def __init__(self, rate_limiter: RateLimiter, metrics: SelfMetrics, project: str) -> None:
+        self._rate_limiter = rate_limiter
+        self._throttled = partial(metrics.throttled, project)
+        self.enter = rate_limiter.enter
+
+    def throttled(self, wait_seconds: float | None, allowed_per_second: float | None) -> None:
+        """The cloud answered 429."""
+        self._throttled()
+        self._rate_limiter.throttled(wait_seconds, allowed_per_second)

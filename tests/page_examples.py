@@ -1,0 +1,317 @@
+"""Fleets for the pages: services that lived through deployments, read as the exporter reads them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from exporter.core.accounting.apply_events import apply_events
+from exporter.core.accounting.apply_updates import CountingPolicy, apply_updates
+from exporter.core.accounting.history import History, extended
+from exporter.core.accounting.labels import ServiceView
+from exporter.core.accounting.service_state import ServiceState, opened
+from exporter.core.classifier.classifier import Classifier
+from exporter.core.records import (
+    ABNORMAL,
+    FAIL,
+    NORMAL,
+    RUNNING,
+    SUCCESS,
+    Event,
+    EventWindow,
+    Model,
+    NodeResult,
+    ServiceRow,
+    Update,
+    UpdateWindow,
+)
+from exporter.engine.course import ProjectStatus
+
+SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
+NOW = 1_782_900_000_000  # 2026-07-01T10:00:00Z
+POLICY = CountingPolicy(lateness=10 * MINUTE, longest_guess=5 * MINUTE)
+CLASSIFIER = Classifier()
+
+MODEL = Model("m-1", "als", "2.3.0", "modelarts.vm.cpu.2u", 100.0, 2)
+
+PULL_FAILED = "Failed to pull image: the image does not exist or you have no permission to pull it"
+NO_RESOURCES = "Schedule failed due to insufficient resources. Retry later."
+UNHEALTHY = "Model health check failed: Get http://10.0.3.14:8080/health: connection refused"
+
+# What a deployment says of itself, each with the share of its time that has passed by then.
+STEPS = (
+    (0.0, "start to deploy service"),
+    (0.01, "building image for model [als 2.3.0]"),
+    (0.2, "model (als 2.3.0) build image success"),
+    (0.22, "preparing environment"),
+    (0.35, "[als 2.3.0] prepare environment success"),
+    (0.45, "[als 2.3.0] schedule resource success"),
+    (0.46, "[als 2.3.0] pulling model image"),
+    (0.8, "[als 2.3.0] pull image success"),
+    (0.81, "[als 2.3.0] starting model"),
+)
+
+
+class Deployment(NamedTuple):
+    """A deployment to live through. Times in ms; `takes` is None while it is open."""
+
+    at: int
+    takes: int | None = 4 * MINUTE
+    failure: str = ""
+    fails_after: float = 0.5  # share of its time
+    models: tuple[Model, ...] = (MODEL,)
+    nodes: tuple[NodeResult, ...] = ()
+    told: bool = True
+
+    def events(self, until: int) -> Iterable[Event]:
+        """What it has said by then."""
+        takes = self.takes or 10 * MINUTE
+        for share, text in STEPS if self.told else ():
+            if not self.failure or share <= self.fails_after:
+                yield Event(self.at + int(share * takes) + 150, NORMAL, text)
+        if self.failure:
+            # The cloud tries again, and says it every time.
+            for share in (self.fails_after, (self.fails_after + 1) / 2, 1.0):
+                yield Event(self.at + int(share * takes), ABNORMAL, self.failure)
+
+    def update(self, now: int) -> Update:
+        """Its entry in the update log."""
+        settled = self.takes is not None and now >= self.at + self.takes
+        failed = sum(not node.succeeded for node in self.nodes)
+        return Update(
+            self.at,
+            (FAIL if self.failure else SUCCESS) if settled else RUNNING,
+            self.models,
+            len(self.nodes) - failed if self.nodes and settled else None,
+            failed if self.nodes and settled else None,
+            self.nodes if settled else (),
+        )
+
+
+class Fleet:
+    """What the pages ask for; `busy` is a store that has no time."""
+
+    def __init__(self, now: int = NOW) -> None:
+        self.now = now
+        self.statuses: list[ProjectStatus] = []
+        self.services: dict[tuple[str, str], ServiceView] = {}
+        self.histories: dict[tuple[str, str], History] = {}
+        self.busy = False
+
+    def project(self, name: str, *, up: bool | None = True, error: str = "", age: int = 12 * SECOND) -> None:
+        """A project, listed `age` ms ago."""
+        count = sum(project == name for project, _ in self.services)
+        listed_at = None if up is None else self.now - age
+        self.statuses.append(ProjectStatus(name, up, error, count, listed_at))
+
+    def service(
+        self,
+        project: str,
+        row: ServiceRow,
+        deployments: Sequence[Deployment] = (),
+        events: Sequence[Event] = (),
+        *,
+        up: bool = True,
+        age: int = 8 * SECOND,
+    ) -> ServiceState:
+        """A service that lived through all this, last read `age` ms ago."""
+        read_at = self.now - age
+        instants = {read_at}
+        for each in deployments:
+            end = each.at + (each.takes or 0)
+            instants |= {each.at + 5 * SECOND, end - 5 * SECOND, end + 5 * SECOND}
+        outcome = opened(row, min(instants), preexisting=False)
+        state, history = outcome.state, History()
+        told = sorted([*events, *(event for each in deployments for event in each.events(self.now))])
+        for now in sorted(instant for instant in instants if instant <= read_at):
+            updates = tuple(each.update(now) for each in deployments if each.at <= now)
+            first = apply_updates(state, UpdateWindow(updates, now), POLICY, now)
+            window = EventWindow(tuple(event for event in told if event.occur_time <= now), now)
+            second = apply_events(first.state, window, POLICY, CLASSIFIER, now)
+            history = extended(history, second.past_events, first.past_updates)
+            state = msgspec.structs.replace(second.state, read_at=now, up=True)
+        state = msgspec.structs.replace(state, up=up)
+        self.put(project, state, history)
+        return state
+
+    def put(self, project: str, state: ServiceState, history: History | None = None) -> None:
+        """An account as it is."""
+        key = (project, state.row.service_id)
+        self.services[key] = ServiceView(project, state)
+        if history is not None:
+            self.histories[key] = history
+
+    def history(self, project: str, service_id: str) -> History | None:
+        """As the store answers."""
+        if self.busy:
+            raise TimeoutError
+        return self.histories.get((project, service_id))
+
+    def doors(self) -> Mapping[str, object]:
+        """The arguments of the application that lead here."""
+        return {
+            "services": lambda: self.services,
+            "projects": lambda: self.statuses,
+            "history": self.history,
+            "clock": lambda: self.now,
+            "remedy": lambda text: CLASSIFIER.classify(ABNORMAL, text).remedy,
+        }
+
+
+def row(name: str, number: int, status: str = "running", infer_type: str = "real-time") -> ServiceRow:
+    """A service as the list shows it."""
+    return ServiceRow(
+        service_id=f"{number:08x}-6d2e-4c1f-9f5a-3b7c5a4e9d10",
+        service_name=name,
+        infer_type=infer_type,
+        status=status,
+        workspace_id="0",
+        owner="ml-platform",
+        transition_at=NOW - 26 * HOUR,
+        invocations=1_284_551 + number,
+        failed_invocations=37,
+    )
+
+
+def ago(*parts: int) -> int:
+    """So many ms before now."""
+    return NOW - sum(parts)
+
+
+def lively() -> Fleet:
+    """Two projects in which everything has happened."""
+    fleet = Fleet()
+    fleet.service(
+        "prod",
+        row("recommender", 1),
+        [
+            Deployment(ago(9 * DAY)),
+            Deployment(ago(6 * DAY), 5 * MINUTE),
+            Deployment(ago(3 * DAY), 7 * MINUTE, UNHEALTHY, 0.82),
+            Deployment(ago(3 * DAY, -20 * MINUTE), 4 * MINUTE),
+            Deployment(
+                ago(47 * MINUTE),
+                11 * MINUTE,
+                PULL_FAILED,
+                0.5,
+                models=(
+                    msgspec.structs.replace(MODEL, weight=70.0),
+                    Model("m-2", "two-tower", "0.9.1", "custom", 30.0, 1, 4.0, 16384.0, 1.0),
+                ),
+            ),
+        ],
+        [
+            Event(
+                ago(DAY, 3 * HOUR), ABNORMAL, "Instance restarted: container exited with code 137 (OOMKilled)"
+            ),
+            Event(
+                ago(DAY, 2 * HOUR), ABNORMAL, "Instance restarted: container exited with code 137 (OOMKilled)"
+            ),
+        ],
+    )
+    fleet.service(
+        "prod",
+        row("image-classifier", 2),
+        [Deployment(ago(2 * DAY)), Deployment(ago(5 * HOUR), 20 * MINUTE, NO_RESOURCES, 0.36)],
+    )
+    fleet.service(
+        "prod",
+        row("chat-assistant", 3, "deploying"),
+        [Deployment(ago(4 * DAY)), Deployment(ago(52 * MINUTE), None)],
+    )
+    fleet.service("prod", row("translator", 4), [Deployment(ago(8 * DAY))], up=False, age=22 * MINUTE)
+    fleet.service("prod", row("speech-to-text", 5, "concerning"), [Deployment(ago(8 * DAY))])
+    fleet.service(
+        "prod",
+        row("fraud-detector", 6, "deploying"),
+        [Deployment(ago(DAY)), Deployment(ago(3 * MINUTE), None)],
+    )
+    for number, name in enumerate(("churn", "forecast", "ocr", "ranking"), 7):
+        fleet.service("prod", row(name, number), [Deployment(ago(number * DAY), (3 + number % 4) * MINUTE)])
+    down = msgspec.structs.replace(row("pricing", 11, "failed"), transition_at=ago(2 * HOUR))
+    unhealthy = Event(ago(2 * HOUR, -SECOND), ABNORMAL, UNHEALTHY)
+    fleet.service("prod", down, [Deployment(ago(11 * DAY), 6 * MINUTE)], [unhealthy])
+    fleet.service(
+        "prod", row("old-ranking", 12, "stopped"), [Deployment(ago(20 * DAY), 9 * MINUTE, UNHEALTHY, 0.82)]
+    )
+    nodes = tuple(
+        NodeResult(f"node-{name}", name, "deploy", succeeded=name != "gate-south")
+        for name in ("gate-north", "gate-south", "warehouse-1", "warehouse-2")
+    )
+    good = tuple(msgspec.structs.replace(node, succeeded=True) for node in nodes)
+    fleet.service(
+        "edge",
+        row("cameras", 20, "running", "edge"),
+        [
+            Deployment(ago(3 * DAY), 2 * MINUTE, nodes=good, told=False),
+            Deployment(
+                ago(2 * HOUR),
+                2 * MINUTE,
+                "Node gate-south: deploy failed, the agent does not answer",
+                0.6,
+                nodes=nodes,
+                told=False,
+            ),
+        ],
+    )
+    fleet.service(
+        "edge",
+        row("meters", 21, "running", "edge"),
+        [Deployment(ago(5 * DAY), 2 * MINUTE, nodes=good, told=False)],
+    )
+    fleet.put("edge", opened(row("turnstiles", 22, "running", "edge"), NOW, preexisting=False).state)
+    fleet.project("prod")
+    fleet.project("edge", age=40 * SECOND)
+    return fleet
+
+
+def broken() -> Fleet:
+    """One project that cannot be read any more, and one that could never be."""
+    fleet = lively()
+    fleet.statuses = [
+        status._replace(
+            up=False,
+            error="Listing the services failed with HTTP 403: ModelArts.0105: no permission.",
+            listed_at=NOW - 3 * HOUR,
+        )
+        if status.name == "edge"
+        else status
+        for status in fleet.statuses
+    ]
+    fleet.project(
+        "lab", up=False, error="Signing in failed with HTTP 401: The username or password is wrong."
+    )
+    fleet.statuses[-1] = fleet.statuses[-1]._replace(listed_at=None)
+    return fleet
+
+
+def empty() -> Fleet:
+    """A project without services."""
+    fleet = Fleet()
+    fleet.project("prod")
+    return fleet
+
+
+def beginning() -> Fleet:
+    """A project that was not listed yet."""
+    fleet = Fleet()
+    fleet.project("prod", up=None)
+    return fleet
+
+
+def crowd(size: int = 10_000) -> Fleet:
+    """Many services, a few of them in trouble."""
+    fleet = lively()
+    names = ("churn", "forecast", "ocr", "pricing", "ranking", "search", "vision", "voice")
+    template = fleet.services["prod", row("churn", 7).service_id].state
+    failing = fleet.services["prod", row("recommender", 1).service_id].state
+    for number in range(size - len(fleet.services)):
+        project = f"team-{number % 12:02}"
+        state = failing if number % 400 == 0 else template
+        found = row(
+            f"{names[number % 8]}-{number:05}", 1000 + number, "stopped" if number % 50 == 7 else "running"
+        )
+        fleet.put(project, msgspec.structs.replace(state, row=found))
+    for number in range(12):
+        fleet.project(f"team-{number:02}", age=number * SECOND)
+    return fleet

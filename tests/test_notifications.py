@@ -1,0 +1,387 @@
+"""What an Alertmanager is told of a failed deployment, and when."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.core.accounting.labels import ServiceView
+from exporter.core.accounting.service_state import AlertState, FailureEvent, ServiceState
+from exporter.core.alerting.alert_state import with_alert_state
+from exporter.core.alerting.notifications import (
+    END_REPEATED_MS,
+    LARGEST_BATCH,
+    RUNBOOKS,
+    Alert,
+    Key,
+    LastSend,
+    NotifierOptions,
+    PostableAlert,
+    alert_of,
+    batches,
+    due,
+    is_over,
+    postable,
+)
+from exporter.core.classifier.classifier import Classifier, CustomRule
+from exporter.core.classifier.remedies import REMEDIES
+from exporter.core.records import FAIL, SUCCESS, Model, ServiceRow, Update
+from tests.fakes import NOW
+
+SECOND = 1000
+MINUTE = 60 * SECOND
+RULE = CustomRule("gpu_driver", "xid 79", "Reboot the node pool.")
+ALERTING = NotifierOptions(
+    {"team": "ml"}, "http://exporter.example", Classifier([RULE]), resend=MINUTE, cause_wait=20 * SECOND
+)
+KEY = ("prod", "a")
+CAUSE = FailureEvent(NOW - SECOND, "image_pull", "failed to pull image, retry later")
+
+
+def state(result: str = FAIL, status: str = "failed", **fields: object) -> ServiceState:
+    update = Update(NOW - MINUTE, result, (Model(model_name="mnist", model_version="0.0.2"),))
+    row = ServiceRow("a", "shop", status=status)
+    return ServiceState(row=row, newest=update, settled=update, **fields)  # type: ignore[arg-type]
+
+
+def alerting(**fields: object) -> ServiceState:
+    return with_alert_state(state(**fields), NOW, MINUTE)  # type: ignore[arg-type]
+
+
+def alert(of: ServiceState, alerting: NotifierOptions = ALERTING) -> Alert:
+    found = alert_of(ServiceView("prod", of), alerting)
+    assert found is not None
+    return found
+
+
+def told(of: ServiceState) -> dict[str, str]:
+    return dict(alert(of).annotations)
+
+
+FIRING = alert(alerting(cause=CAUSE))
+
+
+def ended(what: Alert, at: int) -> Alert:
+    return msgspec.structs.replace(what, resolved_at=at)
+
+
+# --- what it says --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quiet", [alerting(result=SUCCESS), alerting(status="stopped")])
+def test_a_service_that_does_not_fail_or_was_stopped_on_purpose_has_no_alert(quiet: ServiceState) -> None:
+    assert alert_of(ServiceView("prod", quiet), ALERTING) is None
+
+
+def test_an_alert_is_known_by_labels_that_hold_no_time_no_host_and_no_cause() -> None:
+    assert dict(FIRING.labels) == {
+        "alertname": "ModelArtsDeploymentFailure",
+        "severity": "critical",
+        "source": "modelarts-exporter",
+        "project": "prod",
+        "service_id": "a",
+        "service_name": "shop",
+        "team": "ml",
+    }
+
+
+def test_two_replicas_that_saw_it_at_other_moments_and_know_other_causes_give_it_the_same_labels() -> None:
+    other = state(cause=FailureEvent(NOW, "quota", "quota"), outage_since=NOW - 7)
+    replica = with_alert_state(other, NOW + 40 * SECOND, MINUTE)
+    elsewhere = ALERTING._replace(external_url="http://b.example", since=NOW)
+    assert alert(replica, elsewhere).labels == FIRING.labels
+    assert alert(replica, elsewhere) != FIRING
+
+
+def test_an_empty_label_is_left_out_because_alertmanager_drops_it() -> None:
+    unnamed = msgspec.structs.replace(alerting(), row=ServiceRow("a", ""))
+    assert "service_name" not in dict(alert(unnamed).labels)
+    assert "service a in project prod" in told(unnamed)["description"]
+
+
+def test_annotations_carry_the_cause_and_what_to_do() -> None:
+    assert told(alerting(cause=CAUSE, failure_events=(CAUSE,))) == {
+        "summary": "The deployment of a ModelArts service failed.",
+        "description": "The update of service shop in project prod at 2023-11-14T22:12:20Z failed: "
+        "failed to pull image, retry later",
+        "cause": "failed to pull image, retry later",
+        "cause_reason": "image_pull",
+        "cause_time": "2023-11-14T22:13:19Z",
+        "remedy": REMEDIES["image_pull"],
+        "recent_events": "2023-11-14T22:13:19Z failed to pull image, retry later",
+        "model": "mnist 0.0.2",
+        "runbook_url": f"{RUNBOOKS}/ModelArtsDeploymentFailure.md",
+        "dashboard_url": "http://exporter.example/services/a?project=prod",
+    }
+
+
+def test_without_a_cause_it_says_so() -> None:
+    said = told(alerting())
+    assert said["description"].endswith("failed; the event log names no cause")
+    assert (said["cause_reason"], said["remedy"]) == ("other", REMEDIES["other"])
+    assert {"cause", "cause_time", "recent_events"}.isdisjoint(said)
+
+
+@pytest.mark.parametrize(
+    ("reason", "text", "remedy"),
+    [
+        ("gpu_driver", "Xid 79 on node 3", "Reboot the node pool."),
+        # What told the reason was cut off, or taken out as a secret.
+        ("quota", "a long introduction…", REMEDIES["quota"]),
+        ("gpu_driver", "a long introduction…", ""),
+    ],
+)
+def test_the_remedy_is_that_of_the_reason(reason: str, text: str, remedy: str) -> None:
+    assert told(alerting(cause=FailureEvent(NOW, reason, text))).get("remedy", "") == remedy
+
+
+def test_only_the_last_three_events_are_told() -> None:
+    failure_events = tuple(FailureEvent(NOW + at * SECOND, "crash", f"event {at}") for at in range(5))
+    assert [
+        line.split(" ", 1)[1]
+        for line in told(alerting(failure_events=failure_events))["recent_events"].split("\n")
+    ] == [
+        "event 2",
+        "event 3",
+        "event 4",
+    ]
+
+
+def test_no_text_is_long_and_names_from_the_cloud_are_one_line_without_secrets() -> None:
+    models = tuple(Model(model_name=f"m{at}\n" * 30, model_version="1") for at in range(60))
+    row = ServiceRow("a", "shop\npassword=hunter2 " + "x" * 900)
+    loud = msgspec.structs.replace(alerting(), row=row, settled=Update(NOW, FAIL, models))
+    said = told(loud)
+    assert all(len(text) <= 1000 for text in said.values())
+    assert "hunter2" not in "".join(said.values())
+    assert "\n" not in said["description"] + said["model"]
+
+
+def test_an_end_that_nobody_remembers_the_beginning_of_claims_no_failure() -> None:
+    over = msgspec.structs.replace(state(result=SUCCESS), alert=AlertState(NOW, NOW + SECOND))
+    assert told(over)["description"] == "The failed deployment of service shop in project prod is over"
+    assert "model" not in told(msgspec.structs.replace(over, settled=None))
+
+
+@pytest.mark.parametrize("service_id", ["a", "../../x?y=1#z", "é ü", "\ud800"])
+def test_the_link_is_absolute_and_nothing_in_an_id_leads_elsewhere(service_id: str) -> None:
+    page = alert(msgspec.structs.replace(alerting(), row=ServiceRow(service_id, "shop"))).page
+    assert re.fullmatch(r"http://exporter\.example/services/[A-Za-z0-9._%~-]+\?project=prod", page)
+
+
+def test_the_runbooks_are_where_the_rules_say_they_are() -> None:
+    config = yaml.safe_load((Path(__file__).parents[1] / "alerts" / "config.yml").read_text())
+    assert config["runbooks"] == RUNBOOKS
+
+
+# --- when it is sent -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Peer:
+    """An Alertmanager that takes everything, told by hand."""
+
+    alerting: NotifierOptions = ALERTING
+    sent: dict[Key, LastSend] = field(default_factory=dict)
+
+    def told(self, what: Alert, now: int) -> str:
+        keys, again = due({KEY: what}, self.sent, now, self.alerting)
+        assert now < again <= now + self.alerting.resend
+        if not keys:
+            # Nothing falls due before it is asked again.
+            assert due({KEY: what}, self.sent, again - 1, self.alerting)[0] == []
+            return ""
+        said = postable(what, now, self.alerting)
+        self.sent[KEY] = LastSend(what, now)
+        assert said.starts_at <= said.ends_at
+        return "resolved" if said.ends_at <= now else "firing"
+
+    def at_seconds(self, what: Alert, *seconds: int) -> list[str]:
+        return [self.told(what, NOW + at * SECOND) for at in seconds]
+
+
+def test_the_cause_is_awaited_before_the_first_send_but_not_for_ever() -> None:
+    assert Peer().at_seconds(alert(alerting()), 0, 19, 20) == ["", "", "firing"]
+
+
+def test_a_cause_that_is_known_is_told_at_once() -> None:
+    assert Peer().told(FIRING, NOW) == "firing"
+
+
+def test_a_cause_that_comes_in_time_is_in_the_first_send() -> None:
+    peer = Peer()
+    assert peer.at_seconds(alert(alerting()), 0, 5) == ["", ""]
+    assert peer.told(FIRING, NOW + 6 * SECOND) == "firing"
+
+
+def test_the_cause_of_a_second_failure_is_awaited_too() -> None:
+    peer = Peer()
+    assert peer.at_seconds(FIRING, 0) == ["firing"]
+    assert peer.at_seconds(ended(FIRING, NOW + SECOND), 61) == ["resolved"]
+    second = msgspec.structs.replace(state(), alert=AlertState(NOW + 100 * SECOND))
+    assert peer.at_seconds(alert(second), 100, 119, 120) == ["", "", "firing"]
+
+
+def test_a_firing_alert_is_sent_again_every_resend_interval_with_a_lease_of_four() -> None:
+    assert Peer().at_seconds(FIRING, *range(0, 181, 30)) == [
+        "firing",
+        "",
+        "firing",
+        "",
+        "firing",
+        "",
+        "firing",
+    ]
+    assert postable(FIRING, NOW, ALERTING).ends_at == NOW + 4 * MINUTE
+
+
+def test_a_new_text_is_sent_at_once() -> None:
+    peer = Peer()
+    assert peer.told(FIRING, NOW) == "firing"
+    other = alert(alerting(cause=msgspec.structs.replace(CAUSE, message="another")))
+    assert peer.at_seconds(other, 1, 2) == ["firing", ""]
+
+
+def test_an_end_is_told_one_resend_later_and_for_a_quarter_of_an_hour() -> None:
+    peer, over = Peer(), ended(FIRING, NOW + SECOND)
+    assert peer.told(FIRING, NOW) == "firing"
+    heard = {at: peer.told(over, NOW + SECOND + at * MINUTE) for at in range(20)}
+    assert {at for at, word in heard.items() if word == "resolved"} == set(range(1, 16))
+    assert "firing" not in heard.values()
+    assert postable(over, NOW + 5 * MINUTE, ALERTING).ends_at == NOW + SECOND + MINUTE
+
+
+def test_a_failure_that_comes_back_before_its_end_was_told_was_never_away() -> None:
+    peer = Peer()
+    assert peer.told(FIRING, NOW) == "firing"
+    assert peer.at_seconds(ended(FIRING, NOW + 10 * SECOND), 10, 40) == ["", ""]
+    assert peer.at_seconds(FIRING, 50, 60) == ["", "firing"]
+
+
+def test_it_is_over_when_its_end_was_told_long_enough() -> None:
+    over = ended(FIRING, NOW)
+    assert not is_over(FIRING, NOW + 365 * 24 * 60 * MINUTE, ALERTING)
+    assert not is_over(over, NOW + MINUTE + END_REPEATED_MS - 1, ALERTING)
+    assert is_over(over, NOW + MINUTE + END_REPEATED_MS, ALERTING)
+
+
+# --- after a restart -----------------------------------------------------------------------------------
+
+
+def restarted(at: int, **fields: object) -> Alert:
+    """The alert as the next process derives it from the store."""
+    return alert(alerting(cause=CAUSE, **fields), ALERTING._replace(since=at))
+
+
+def test_after_a_restart_a_service_is_read_again_before_its_alert_is_sent_again() -> None:
+    unread = restarted(NOW + MINUTE, read_at=NOW)
+    assert Peer().at_seconds(unread, 60, 119, 120) == ["", "", "firing"]
+    read = restarted(NOW + MINUTE, read_at=NOW + 61 * SECOND)
+    assert Peer().at_seconds(read, 61) == ["firing"]
+    never_read = restarted(NOW + MINUTE)
+    assert Peer().at_seconds(never_read, 60, 120) == ["", "firing"]
+
+
+def test_after_a_restart_an_end_is_told_whether_the_last_process_told_it_or_not() -> None:
+    over = msgspec.structs.replace(state(result=SUCCESS), alert=AlertState(NOW, NOW + SECOND))
+    what = alert(over, ALERTING._replace(since=NOW + 10 * SECOND))
+    assert Peer().at_seconds(what, 10, 60, 61) == ["", "", "resolved"]
+    assert Peer().at_seconds(what, 17 * 60) == [""]
+
+
+# --- clocks that are set back --------------------------------------------------------------------------
+
+HOUR = 3600 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("what", "word"),
+    [(alert(alerting()), "firing"), (FIRING, "firing"), (ended(FIRING, NOW + SECOND), "resolved")],
+)
+def test_a_clock_that_was_set_back_makes_nothing_wait_for_it(what: Alert, word: str) -> None:
+    peer = Peer(sent={KEY: LastSend(FIRING, NOW)})
+    assert peer.told(what, NOW - HOUR) == word
+    assert Peer().told(what, NOW - HOUR) == word
+
+
+# --- many at once --------------------------------------------------------------------------------------
+
+
+def keys_of(count: int) -> list[Key]:
+    return [("prod", f"s{at:03}") for at in range(count)]
+
+
+def test_no_batch_is_larger_than_prometheus_own() -> None:
+    assert [len(batch) for batch in batches(keys_of(200), {})] == [64, 64, 64, 8]
+    assert batches([], {}) == []
+
+
+@given(st.lists(st.booleans(), max_size=150))
+def test_what_was_rejected_goes_alone_and_last_and_nothing_is_left_out(bad: list[bool]) -> None:
+    keys = keys_of(len(bad))
+    sent = {key: LastSend(FIRING, NOW, rejected) for key, rejected in zip(keys, bad, strict=True)}
+    found = batches(keys, sent)
+    assert sorted(key for batch in found for key in batch) == keys
+    assert all(len(batch) <= LARGEST_BATCH for batch in found)
+    alone = [any(sent[key].rejected for key in batch) for batch in found]
+    assert alone == sorted(alone)
+    assert all(len(batch) == 1 for batch, rejected in zip(found, alone, strict=True) if rejected)
+
+
+# --- what an Alertmanager makes of it, over any history --------------------------------------------------
+
+# Each step: how long nothing happens, what the newest update said then, and whether the peer was there.
+histories = st.lists(
+    st.tuples(
+        st.integers(1, 200).map(lambda seconds: seconds * SECOND),
+        st.sampled_from([FAIL, SUCCESS, "restart"]),
+        st.booleans(),
+    ),
+    max_size=12,
+)
+
+
+@dataclass
+class Alertmanager:
+    """Holds one alert as the real one does: the last message stands until its end."""
+
+    held: PostableAlert | None = None
+
+    def firing(self, now: int) -> bool:
+        return self.held is not None and now < self.held.ends_at
+
+
+@given(histories)
+def test_an_alertmanager_that_hears_of_it_knows_what_is_true(
+    history: Sequence[tuple[int, str, bool]],
+) -> None:
+    peer, alertmanager, now = Peer(), Alertmanager(), NOW
+    service = state(SUCCESS, cause=CAUSE)
+    heard_since = 0  # for how long the peer heard everything and nothing changed
+    for passed, what, there in history:
+        if what == "restart":
+            peer = Peer()
+        else:
+            service = msgspec.structs.replace(service, settled=Update(NOW, what))
+            heard_since = 0
+        for at in range(now, now + passed, SECOND):
+            service = with_alert_state(service, at, ALERTING.resend)
+            found = alert_of(ServiceView("prod", service), ALERTING)
+            if found is not None and there:
+                keys, _ = due({KEY: found}, peer.sent, at, ALERTING)
+                for _ in keys:
+                    alertmanager.held = postable(found, at, ALERTING)
+                    peer.sent[KEY] = LastSend(found, at)
+            heard_since = heard_since + SECOND if there else 0
+            failing = service.settled is not None and service.settled.result == FAIL
+            if heard_since > ALERTING.resend + SECOND:
+                assert alertmanager.firing(at) == failing
+            if there and failing:
+                assert alertmanager.firing(at)
+        now += passed

@@ -1,0 +1,545 @@
+"""The sidecar from the cloud to its Alertmanagers: who is told of what, over restarts and outages."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog import wrap_logger
+from structlog.testing import CapturingLogger
+
+from exporter.adapters.alertmanager import AlertmanagerClient
+from exporter.adapters.http_client import HttpClient
+from exporter.adapters.prometheus.exposition import Exposition
+from exporter.adapters.prometheus.self_metrics import SelfMetrics
+from exporter.adapters.store.database import Store
+from exporter.config import Config, load
+from exporter.core.alerting.notifications import ALERTNAME, Alert, Key, NotifierOptions
+from exporter.core.classifier.classifier import Classifier
+from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
+from exporter.core.source import Unreachable
+from exporter.engine.notifier import SendLoop
+from exporter.engine.reporter import Reporter
+from exporter.factory import alertmanagers, notifier_options, send_loops
+from tests import certificates
+from tests.fake_alertmanager import FakeAlertmanager, Held
+from tests.fakes import NOW, Clock, Cloud
+from tests.live.processes import until
+from tests.poller_harness import MINUTE, SECOND, PollerHarness, project_resources
+
+TIMEOUT_SECONDS = 5.0
+RESEND = MINUTE
+CAUSE = "failed to pull image, retry later"
+NOBODY = "http://127.0.0.1:1"  # refuses every connection
+
+
+class Sidecar(PollerHarness):
+    """One exporter's life with its pushes; another on the same store is what a restart makes."""
+
+    def __init__(
+        self, cloud: Cloud, clock: Clock, *urls: str, store: Store | None = None, **changes: Any
+    ) -> None:
+        super().__init__(cloud, clock, store, **changes)
+        how = NotifierOptions({}, "http://exporter.example", Classifier(), RESEND, 20 * SECOND, since=clock())
+        self.publisher.show_on(Exposition(service_families(Options()), PROJECT_FAMILIES), how)
+        self.poller.adopt([project_resources("prod", cloud, **changes)])
+        reporter = Reporter(wrap_logger(self.log), self.metrics)
+        self.peers = [
+            SendLoop(
+                url,
+                AlertmanagerClient(url, HttpClient(TIMEOUT_SECONDS), dict),
+                lambda: self.publisher.snapshot.alerts,
+                how,
+                self.metrics,
+                reporter,
+                clock,
+                raised,
+            )
+            for url in urls
+        ]
+        self._again = dict.fromkeys(self.peers, 0)
+        self.publisher.on_alerts = lambda: self._again.update(dict.fromkeys(self.peers, 0))
+
+    def settle(self) -> int | None:
+        """As the poller does, and then the peers, each when it asked to, or when something changed."""
+        due = super().settle()
+        for peer, again in self._again.items():
+            if again <= self.clock():
+                self._again[peer] = peer.step()
+        return due
+
+    def counted(self, url: str, outcome: str) -> float:
+        found = self.own(
+            "modelarts_exporter_alertmanager_notifications_total", alertmanager=url, outcome=outcome
+        )
+        return found or 0
+
+
+def raised(error: BaseException) -> None:
+    raise error
+
+
+@pytest.fixture(name="server")
+def _server() -> Iterator[FakeAlertmanager]:
+    with FakeAlertmanager() as server:
+        yield server
+
+
+@pytest.fixture(name="cloud")
+def _cloud() -> Cloud:
+    """A cloud with a service that runs."""
+    cloud = Cloud(Clock())
+    cloud.add("a")
+    return cloud
+
+
+def fail(cloud: Cloud, service_id: str = "a", cause: str = CAUSE) -> None:
+    """A deployment of this moment fails at once."""
+    now = cloud.clock.now
+    cloud.update(service_id, now, "FAIL")
+    cloud.change(service_id, status="failed", transition_at=now)
+    if cause:
+        cloud.event(service_id, now, "abnormal", cause)
+
+
+def succeed(cloud: Cloud, service_id: str = "a") -> None:
+    cloud.update(service_id, cloud.clock.now, "SUCCESS")
+    cloud.change(service_id, status="running", transition_at=cloud.clock.now)
+
+
+def held(server: FakeAlertmanager) -> Held:
+    (found,) = server.alerts.values()
+    return found
+
+
+def firing(server: FakeAlertmanager, now: int) -> list[str]:
+    return sorted(dict(labels)["service_id"] for labels, held in server.alerts.items() if held.firing(now))
+
+
+# --- from the cloud to Alertmanager --------------------------------------------------------------------
+
+
+def test_a_failed_deployment_is_told_with_its_cause_and_its_end(
+    cloud: Cloud, server: FakeAlertmanager
+) -> None:
+    clock = cloud.clock
+    sidecar = Sidecar(cloud, clock, server.url)
+    sidecar.pass_time(MINUTE)
+    assert server.seen == []
+    fail(cloud)
+    sidecar.pass_time(31 * SECOND)
+    assert held(server).annotations["cause"] == CAUSE
+    assert held(server).ends_at > clock() + 3 * RESEND
+    sidecar.pass_time(10 * MINUTE)
+    assert firing(server, clock()) == ["a"]
+    assert 9 <= len(server.seen) <= 12
+
+    succeed(cloud)
+    sidecar.pass_time(30 * SECOND)
+    assert firing(server, clock()) == ["a"]
+    sidecar.pass_time(RESEND + SECOND)
+    assert firing(server, clock()) == []
+    assert held(server).annotations["cause"] == CAUSE
+    told = len(server.seen)
+    sidecar.pass_time(30 * MINUTE)
+    assert 14 <= len(server.seen) - told <= 16
+    assert sidecar.publisher.snapshot.alerts == {}
+
+
+def test_the_text_of_the_cause_is_awaited(cloud: Cloud, server: FakeAlertmanager) -> None:
+    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar.settle()
+    fail(cloud, cause="")
+    sidecar.pass_time(31 * SECOND)
+    assert server.seen == []
+    cloud.event("a", cloud.clock(), "abnormal", CAUSE)
+    sidecar.pass_time(11 * SECOND)
+    assert [dict(labels)["alertname"] for labels in server.alerts] == [ALERTNAME]
+    assert held(server).annotations["cause"] == CAUSE
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("how", ["stopped", "deleted"])
+def test_a_service_that_is_stopped_or_deleted_ends_its_alert(
+    cloud: Cloud, server: FakeAlertmanager, how: str
+) -> None:
+    cloud.add("b")
+    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar.settle()
+    fail(cloud)
+    sidecar.pass_time(MINUTE)
+    if how == "stopped":
+        cloud.change("a", status="stopped")
+    else:
+        cloud.remove("a")
+    sidecar.pass_time(30 * SECOND)
+    assert firing(server, cloud.clock()) == ["a"]
+    sidecar.pass_time(2 * MINUTE)
+    assert server.names == ["a"]
+    assert firing(server, cloud.clock()) == []
+    assert held(server).annotations["cause"] == CAUSE
+
+
+def test_an_outage_of_the_cloud_ends_no_alert(cloud: Cloud, server: FakeAlertmanager) -> None:
+    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar.settle()
+    fail(cloud)
+    sidecar.pass_time(MINUTE)
+    cloud.failures = dict.fromkeys(("list", "logs", "events"), Unreachable("No answer came."))
+    for _ in range(30):
+        sidecar.pass_time(MINUTE)
+        assert firing(server, cloud.clock()) == ["a"]
+
+
+def test_a_retry_that_runs_or_fails_changes_the_text_and_not_the_alert(
+    cloud: Cloud, server: FakeAlertmanager
+) -> None:
+    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar.settle()
+    fail(cloud)
+    sidecar.pass_time(MINUTE)
+    began = held(server).starts_at
+    retry = cloud.clock()
+    cloud.update("a", retry, "RUNNING")
+    cloud.change("a", status="deploying", transition_at=retry)
+    sidecar.pass_time(5 * MINUTE)
+    assert firing(server, cloud.clock()) == ["a"]
+    cloud.update("a", retry, "FAIL")
+    cloud.event("a", cloud.clock(), "abnormal", "out of memory")
+    cloud.change("a", status="failed", transition_at=cloud.clock())
+    sidecar.pass_time(MINUTE)
+    assert held(server).annotations["cause_reason"] == "out_of_memory"
+    assert held(server).starts_at == began
+    assert len(server.alerts) == 1
+
+
+# --- peers ---------------------------------------------------------------------------------------------
+
+
+def test_every_peer_is_told_and_a_dead_one_holds_up_no_other(cloud: Cloud) -> None:
+    with FakeAlertmanager() as one, FakeAlertmanager() as other:
+        sidecar = Sidecar(cloud, cloud.clock, NOBODY, one.url, other.url)
+        sidecar.settle()
+        fail(cloud)
+        sidecar.pass_time(MINUTE)
+        assert firing(one, cloud.clock()) == firing(other, cloud.clock()) == ["a"]
+        assert sidecar.counted(one.url, "sent") == sidecar.counted(other.url, "sent") > 0
+        assert sidecar.counted(one.url, "failed") == sidecar.counted(NOBODY, "sent") == 0
+        # Every five seconds, for about half a minute.
+        assert sidecar.counted(NOBODY, "failed") >= 5
+
+
+def test_a_peer_that_comes_back_is_told_within_seconds(cloud: Cloud, server: FakeAlertmanager) -> None:
+    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar.settle()
+    fail(cloud)
+    sidecar.pass_time(31 * SECOND)
+    server.restart()
+    server.faults = ["close"] * 9
+    sidecar.pass_time(2 * MINUTE)
+    assert firing(server, cloud.clock()) == ["a"]
+    problems = [call.args[0] for call in sidecar.log.calls if "push" in call.args[0]]
+    assert len(problems) == 2, "told once that it is not well, and that it is again"
+
+
+def test_one_that_refuses_the_credential_is_not_asked_again_and_again(
+    cloud: Cloud, server: FakeAlertmanager
+) -> None:
+    server.authorization = "Bearer another"
+    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar.settle()
+    fail(cloud)
+    sidecar.pass_time(10 * MINUTE)
+    assert {seen.status for seen in server.seen} == {401}
+    assert len(server.seen) <= 11
+    server.authorization = None
+    sidecar.pass_time(RESEND)
+    assert firing(server, cloud.clock()) == ["a"]
+
+
+def test_a_bad_alert_keeps_no_good_one_back_now_or_later(cloud: Cloud, server: FakeAlertmanager) -> None:
+    for service_id in "bcde":
+        cloud.add(service_id)
+    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar.settle()
+    for service_id in "abcde":
+        fail(cloud, service_id)
+    server.bad = {"c"}
+    sidecar.pass_time(31 * SECOND)
+    assert firing(server, cloud.clock()) == ["a", "b", "d", "e"]
+    first = len(server.seen)
+    sidecar.pass_time(3 * MINUTE)
+    later = [
+        (seen.status, sorted(labels["service_id"] for labels in seen.labels)) for seen in server.seen[first:]
+    ]
+    assert later == [(200, ["a", "b", "d", "e"]), (400, ["c"])] * 3
+    assert sidecar.counted(server.url, "sent") == 4 * 4
+    assert sidecar.counted(server.url, "failed") == 4
+    assert len([call for call in sidecar.log.calls if "push" in call.args[0]]) == 1
+
+
+def test_more_than_a_batch_is_sent_in_several(cloud: Cloud, server: FakeAlertmanager) -> None:
+    names = [f"s{at:03}" for at in range(150)]
+    for name in names:
+        cloud.add(name)
+    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar.settle()
+    for name in names:
+        fail(cloud, name)
+    sidecar.pass_time(MINUTE)
+    assert firing(server, cloud.clock()) == names
+    assert max(len(seen.labels) for seen in server.seen) <= 64
+
+
+# --- restarts and replicas -----------------------------------------------------------------------------
+
+
+@pytest.fixture(name="store")
+def _store(tmp_path: Path) -> Callable[[], Store]:
+    opened: list[Store] = []
+
+    def reopened() -> Store:
+        for store in opened:
+            store.close()
+        opened.append(Store.open(str(tmp_path / "store")))
+        return opened[-1]
+
+    return reopened
+
+
+def test_a_restart_neither_loses_repeats_nor_ends_an_alert(
+    cloud: Cloud, server: FakeAlertmanager, store: Callable[[], Store]
+) -> None:
+    clock = cloud.clock
+    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    sidecar.settle()
+    fail(cloud)
+    sidecar.pass_time(MINUTE)
+    before = held(server)
+    for _ in range(3):
+        clock.forward(90 * SECOND)
+        assert firing(server, clock()) == ["a"]
+        sidecar = Sidecar(cloud, clock, server.url, store=store())
+        sidecar.pass_time(10 * SECOND)
+        assert firing(server, clock()) == ["a"]
+        now = held(server)
+        assert (now.starts_at, now.annotations) == (before.starts_at, before.annotations)
+    assert len(server.alerts) == 1
+
+    clock.forward(MINUTE)
+    succeed(cloud)
+    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    sidecar.pass_time(10 * SECOND)
+    assert firing(server, clock()) == ["a"]
+    # The end was seen and not told yet; the next process tells it.
+    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    sidecar.pass_time(RESEND)
+    assert firing(server, clock()) == []
+
+
+def test_a_failure_that_was_over_when_the_exporter_came_back_after_hours_pages_nobody(
+    cloud: Cloud, server: FakeAlertmanager, store: Callable[[], Store]
+) -> None:
+    clock = cloud.clock
+    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    sidecar.settle()
+    fail(cloud)
+    sidecar.pass_time(MINUTE)
+    clock.forward(MINUTE)
+    succeed(cloud)
+    clock.forward(3 * 60 * MINUTE)
+    assert firing(server, clock()) == []
+    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    for _ in range(20):
+        sidecar.pass_time(MINUTE)
+        assert firing(server, clock()) == []
+
+
+def test_a_cloud_that_is_out_at_the_restart_delays_an_alert_by_one_resend_at_most(
+    cloud: Cloud, server: FakeAlertmanager, store: Callable[[], Store]
+) -> None:
+    clock = cloud.clock
+    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    sidecar.settle()
+    fail(cloud)
+    sidecar.pass_time(MINUTE)
+    cloud.failures = dict.fromkeys(("list", "logs", "events"), Unreachable("No answer came."))
+    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    for _ in range(60):
+        sidecar.pass_time(10 * SECOND)
+        assert firing(server, clock()) == ["a"]
+
+
+def test_two_replicas_tell_of_one_alert(cloud: Cloud, server: FakeAlertmanager) -> None:
+    one = Sidecar(cloud, cloud.clock, server.url)
+    cloud.clock.forward(7 * SECOND)
+    other = Sidecar(cloud, cloud.clock, server.url)
+    for sidecar in (one, other):
+        sidecar.settle()
+    fail(cloud)
+    for _ in range(60):
+        for sidecar in (one, other):
+            sidecar.pass_time(2 * SECOND)
+    assert len(server.seen) >= 4
+    assert len(server.alerts) == 1
+    succeed(cloud)
+    ends = []
+    for _ in range(120):
+        for sidecar in (one, other):
+            sidecar.pass_time(2 * SECOND)
+            ends.append(firing(server, cloud.clock()) == [])
+    assert ends == sorted(ends), "once it was over it stayed so"
+    assert ends[-1]
+
+
+def test_a_service_that_another_exporter_has_by_now_is_not_spoken_of(
+    cloud: Cloud, server: FakeAlertmanager, store: Callable[[], Store]
+) -> None:
+    sidecar = Sidecar(cloud, cloud.clock, server.url, store=store())
+    sidecar.settle()
+    fail(cloud)
+    sidecar.pass_time(MINUTE)
+    told = len(server.seen)
+    sidecar = Sidecar(
+        cloud, cloud.clock, server.url, store=store(), selection="shard 2", wants=lambda row: False
+    )
+    sidecar.pass_time(20 * MINUTE)
+    assert len(server.seen) == told
+
+
+# --- threads -------------------------------------------------------------------------------------------
+
+
+class Told:
+    """Alerts that a test changes under a peer with a thread of its own."""
+
+    def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
+        self.alerts: dict[Key, Alert] = {}
+        self.bugs: list[BaseException] = []
+        log = wrap_logger(CapturingLogger())
+        metrics = SelfMetrics(["prod"], [url], version="0", revision="0")
+        how = NotifierOptions({}, "http://exporter.example", Classifier(), 3600 * SECOND, 0)
+        self.peer = SendLoop(
+            url,
+            AlertmanagerClient(url, HttpClient(timeout), dict),
+            lambda: self.alerts,
+            how,
+            metrics,
+            Reporter(log, metrics),
+            lambda: NOW,
+            self.bugs.append,
+        )
+
+    def tell(self, service_id: str) -> None:
+        labels = (("alertname", ALERTNAME), ("service_id", service_id))
+        self.alerts[("prod", service_id)] = Alert(labels, (), f"http://x/{service_id}", NOW, NOW)
+        self.peer.wake()
+
+
+def contains(name: str, names: Sequence[str]) -> bool:
+    return name in names
+
+
+def test_a_thread_sends_as_soon_as_something_changes_until_it_is_stopped(server: FakeAlertmanager) -> None:
+    told = Told(server.url)
+    told.peer.start()
+    for service_id in ("a", "b"):
+        told.tell(service_id)
+        until(lambda: server.names, partial(contains, service_id))
+    told.peer.stop()
+    told.tell("c")
+    assert told.peer.step() > NOW
+    assert (server.names, told.bugs) == (["a", "b"], [])
+
+
+def test_a_peer_that_hangs_holds_up_neither_the_others_nor_the_end(server: FakeAlertmanager) -> None:
+    with FakeAlertmanager() as other:
+        server.faults = ["hang"]
+        both = [Told(server.url), Told(other.url)]
+        for told in both:
+            told.peer.start()
+            told.tell("a")
+        until(lambda: other.names)
+        assert server.names == []
+        for told in both:
+            told.peer.stop()
+
+
+def test_what_ends_a_thread_is_a_bug_that_is_told(server: FakeAlertmanager) -> None:
+    told = Told(server.url)
+    told.alerts = None  # type: ignore[assignment]
+    told.peer.start()
+    (bug,) = until(lambda: told.bugs)
+    assert isinstance(bug, AttributeError | TypeError)
+
+
+# --- from the configuration ----------------------------------------------------------------------------
+
+
+def configured(directory: Path, section: str) -> Config:
+    file = directory / "config.yml"
+    file.write_text(
+        "projects: [{project_id: p, endpoint: 'https://cloud.example', auth: {token_file: token}}]\n"
+        + section
+    )
+    (directory / "token").write_text("t")
+    return load(file, {"PASSWORD": "pa:ss"})
+
+
+def of(config: Config, told: Told) -> list[SendLoop]:
+    how = notifier_options(config, "http://exporter.example/", NOW)
+    metrics = SelfMetrics(["p"], alertmanagers(config), version="0", revision="0")
+    reporter = Reporter(wrap_logger(CapturingLogger()), metrics)
+    return send_loops(config, how, lambda: told.alerts, metrics, reporter, lambda: NOW, raised)
+
+
+def test_nothing_is_pushed_unless_it_is_configured(tmp_path: Path) -> None:
+    config = configured(tmp_path, "")
+    assert notifier_options(config, "http://exporter.example", NOW) is None
+    assert of(config, Told(NOBODY)) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "header"),
+    [
+        ("basic_auth: {username: me, password: '${PASSWORD}'}", "Basic bWU6cGE6c3M="),
+        ("bearer_token_file: bearer", "Bearer abc"),
+    ],
+)
+def test_each_peer_is_signed_in_to_over_tls(tmp_path: Path, section: str, header: str) -> None:
+    authority = certificates.for_loopback(tmp_path)
+    (tmp_path / "bearer").write_text("abc\n")
+    with (
+        FakeAlertmanager(certificate=authority, authorization=header) as one,
+        FakeAlertmanager(certificate=authority, authorization=header) as other,
+    ):
+        config = configured(
+            tmp_path,
+            f"alertmanager: {{urls: ['{one.url}', '{other.url}'], {section}, tls: {{ca_file: {authority}}}}}",
+        )
+        told = Told(NOBODY)
+        told.tell("a")
+        for peer in of(config, told):
+            peer.step()
+        assert one.names == other.names == ["a"]
+
+
+def test_a_token_that_was_renewed_is_used(tmp_path: Path) -> None:
+    file = tmp_path / "bearer"
+    file.write_text("old")
+    with FakeAlertmanager(authorization="Bearer new") as server:
+        config = configured(
+            tmp_path,
+            f"alertmanager: {{urls: ['{server.url}'], bearer_token_file: {file}, resend_interval: 1s}}",
+        )
+        told = Told(NOBODY)
+        told.tell("a")
+        (peer,) = of(config, told)
+        peer.step()
+        file.unlink()
+        peer.step()
+        assert server.names == []
+        file.write_text("new")
+        peer.step()
+        assert server.names == ["a"]
