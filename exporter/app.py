@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import NamedTuple
 
 from structlog.typing import FilteringBoundLogger
@@ -24,11 +24,12 @@ from exporter.config.web import WebConfig, load_web_config
 from exporter.core.alerting.notifications import ALERTNAME
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.records import ABNORMAL
+from exporter.core.times import EpochMs
 from exporter.engine.notifier import SendLoop
 from exporter.engine.poller import Poller
-from exporter.engine.publisher import Publisher
 from exporter.engine.reporter import Reporter
-from exporter.factory import Shard, alertmanagers, classifier, notifier_options, project_resources, send_loops
+from exporter.engine.snapshot import Publisher
+from exporter.factory import ProjectFactory, Shard, alertmanagers, classifier, notifier_options, send_loops
 
 # Three intervals without a turn of the loop, and at least this long, is a loop that hangs. A commit of
 # ten thousand services on a slow disk takes seconds.
@@ -44,9 +45,9 @@ _LOOK_UP_SECONDS = 1.0
 VERSION = version("modelarts-exporter")
 
 
-def now_ms() -> int:
+def now_ms() -> EpochMs:
     """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
+    return EpochMs(time.time_ns() // 1_000_000)
 
 
 def revision() -> str:
@@ -104,10 +105,11 @@ class Exporter:
         self._config = config
         self._classifier = classifier(config)
         self._reporter = Reporter(log, self._metrics)
-        self._peers: list[SendLoop] = []
-        self.poller = Poller(
-            self._store, self._publisher, self._metrics, self._reporter, clock=now_ms, ticks=monotonic_ms
-        )
+        self._factory = ProjectFactory(options.shard, self._metrics, now_ms)
+        self._send_loops: list[SendLoop] = []
+        self._options_of_alerts = notifier_options(config, self._external_url(), now_ms())
+        self.poller = Poller(self._store, self._publisher, self._reporter, clock=now_ms, ticks=monotonic_ms)
+        self._reloading = Lock()
         self._stop = Event()
         self._failure: BaseException | None = None
         self._writer = Thread(target=self._write, name="writer", daemon=True)
@@ -138,7 +140,7 @@ class Exporter:
 
     def start(self) -> None:
         """Load what is stored, show it, listen, and begin to poll."""
-        self._take(self._config)
+        self._apply(self._config, before=None)
         self._metrics.store_size(self._store.size())
         self._web.start()
         self._writer.start()
@@ -163,8 +165,8 @@ class Exporter:
     def stop(self) -> None:
         """Finish the commit under way and let everything go."""
         self.poller.stop()
-        for peer in self._peers:
-            peer.stop()
+        for loop in self._send_loops:
+            loop.stop()
         if self._writer.is_alive():
             self._writer.join(_FINISH_SECONDS)
         self._web.stop()
@@ -189,38 +191,53 @@ class Exporter:
         return config, load_web_config(path) if path else WebConfig()
 
     def reload(self) -> tuple[bool, str]:
-        """Read both configurations again; what is wrong leaves the old ones in force."""
-        try:
-            config, web_config = self._load()
-            self._web.configure(web_config)
-        except (ConfigError, OSError, ValueError) as error:
-            self._metrics.reload(ok=False, epoch_seconds=now_ms() / 1000)
-            self._log.error("reload failed; the old configuration stays in force", error=str(error))
-            return False, str(error)
-        adopted = Event()
-        self.poller.tell(partial(self._adopt, config, adopted))
-        adopted.wait(_FINISH_SECONDS)
-        self._metrics.reload(ok=True, epoch_seconds=now_ms() / 1000)
-        self._log.info("reloaded", projects=len(config.projects))
-        return True, "The configuration is in force."
+        """Read both configurations anew; a wrong one leaves the old ones in force."""
+        with self._reloading:  # one after the other, so that the last one asked for reads the newest file
+            try:
+                config, web_config = self._load()
+                self._web.configure(web_config)
+            except (ConfigError, OSError, ValueError) as error:
+                self._metrics.reload(ok=False, epoch_seconds=now_ms() / 1000)
+                self._log.error("reload failed; the old configuration stays in force", error=str(error))
+                return False, str(error)
+            in_force = Event()
+            self.poller.tell(partial(self._replace, config, in_force))
+            while not in_force.wait(_LOOK_UP_SECONDS):
+                if self._stop.is_set():
+                    return False, "The exporter is stopping."
+            self._metrics.reload(ok=True, epoch_seconds=now_ms() / 1000)
+            self._log.info("reloaded", projects=len(config.projects))
+            return True, "The configuration is in force."
 
-    def _adopt(self, config: Config, adopted: Event) -> None:
-        self._config = config
+    def _replace(self, config: Config, in_force: Event) -> None:
+        before, self._config = self._config, config
+        self._apply(config, before)
+        in_force.set()
+
+    def _apply(self, config: Config, before: Config | None) -> None:
+        """Poll, show and push by this configuration from now on; what is as it was `before` goes on."""
         self._classifier = classifier(config)
-        self._take(config)
+        alerts_changed = before is None or (before.alertmanager, before.causes) != (
+            config.alertmanager,
+            config.causes,
+        )
+        if alerts_changed:
+            self._options_of_alerts = notifier_options(config, self._external_url(), now_ms())
+        if alerts_changed or before is None or before.metrics != config.metrics:
+            self._publisher.show_on(exposition(config), self._options_of_alerts)
         self._metrics.retain([project.name for project in config.projects], alertmanagers(config))
-        adopted.set()
+        for project in config.projects:
+            self._metrics.poll_interval(project.name, config.poll.interval / 1000)
+        self.poller.configure(self._factory.setups(config))
+        if alerts_changed:
+            self._push_to(config)
 
-    def _take(self, config: Config) -> None:
-        """Poll and push by this configuration from now on."""
-        for peer in self._peers:
-            peer.stop()
-        how = notifier_options(config, self._external_url(), now_ms())
-        self._publisher.show_on(exposition(config), how)
-        self.poller.adopt(project_resources(config, self._options.shard, self._metrics, now_ms))
-        self._peers = send_loops(
+    def _push_to(self, config: Config) -> None:
+        for loop in self._send_loops:
+            loop.stop()
+        self._send_loops = send_loops(
             config,
-            how,
+            self._options_of_alerts,
             lambda: self._publisher.snapshot.alerts,
             self._metrics,
             self._reporter,
@@ -228,14 +245,14 @@ class Exporter:
             self._fail,
         )
         self._alerts_changed()
-        for peer in self._peers:
-            peer.start()
+        for loop in self._send_loops:
+            loop.start()
 
     def _alerts_changed(self) -> None:
         firing = [alert for alert in self._publisher.snapshot.alerts.values() if alert.resolved_at is None]
         self._metrics.alerts_firing(ALERTNAME, len(firing))
-        for peer in self._peers:
-            peer.wake()
+        for loop in self._send_loops:
+            loop.wake()
 
     def _external_url(self) -> str:
         """Where readers find the pages: as configured, or by this machine's name, as Prometheus does."""

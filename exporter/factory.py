@@ -1,9 +1,10 @@
-"""From a configuration to the lanes that the poller works on."""
+"""From a configuration to what the program runs on; a reload keeps what the file did not change."""
 
 from base64 import b64encode
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from hashlib import sha256
+from typing import NamedTuple
 
 from exporter.adapters.alertmanager import AlertmanagerClient
 from exporter.adapters.http_client import HttpClient
@@ -22,10 +23,12 @@ from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.core.polling.schedule import PollIntervals
 from exporter.core.records import ServiceRow
 from exporter.core.source import Source
-from exporter.engine.course import ProjectResources
+from exporter.core.times import EpochMs
 from exporter.engine.fetch import FetchPool
 from exporter.engine.notifier import SendLoop
-from exporter.engine.project import ProjectSettings
+from exporter.engine.poller import Setup
+from exporter.engine.project_poller import ProjectResources
+from exporter.engine.project_state import ProjectSettings
 from exporter.engine.reporter import Reporter
 from exporter.engine.static_services import StaticServices
 
@@ -45,81 +48,152 @@ class Shard:
         return int.from_bytes(digest[:8]) % self.total == self.index
 
 
-def project_resources(
-    config: Config, shard: Shard, metrics: SelfMetrics, clock: Callable[[], int]
-) -> list[ProjectResources]:
-    """A lane for each project; its threads run from now on, until it is stopped.
+class _Built(NamedTuple):
+    """What was built for a project, and the section of the file that it was built from."""
 
-    Projects with the same credential share one guard: refusals are counted by the key, not by who used it.
+    section: Project
+    resources: ProjectResources
+    credential: Credential
+    rate_limiter: RateLimiter
+
+
+class ProjectFactory:
+    """Builds what is needed to read each project, now and after each reload.
+
+    Args:
+        shard: which services are ours.
+        metrics: the exporter's own metrics.
+        clock: ms since the epoch.
+
     """
-    limiters: dict[Hashable, LoginLimiter] = {}
-    causes = classifier(config)
-    return [_lane(config, project, shard, causes, limiters, metrics, clock) for project in config.projects]
+
+    def __init__(self, shard: Shard, metrics: SelfMetrics, clock: Callable[[], EpochMs]) -> None:
+        self._shard, self._metrics, self._clock = shard, metrics, clock
+        self._built: dict[str, _Built] = {}
+        # By user: projects with the same credential share one. They are kept for good, so that no reload
+        # gives a refused user more tries than the cloud allows.
+        self._login_limiters: dict[Hashable, LoginLimiter] = {}
+
+    def setups(self, config: Config) -> list[Setup]:
+        """The settings and the resources of each project; new threads run until they are stopped."""
+        causes = classifier(config)
+        before, self._built = self._built, {}
+        for project in config.projects:
+            self._built[project.name] = self._build(project, before.get(project.name))
+        # A reload is how an operator says that a credential works now.
+        for limiter in self._login_limiters.values():
+            limiter.retry_now()
+        return [
+            (_settings(config, project, self._shard, causes), self._built[project.name].resources)
+            for project in config.projects
+        ]
+
+    def _build(self, project: Project, before: _Built | None) -> _Built:
+        if before is not None and before.section == project:
+            return before
+        metrics = _ProjectMetrics(self._metrics, project.name)
+        transport = HttpClient(
+            project.timeout / 1000,
+            _path(project.tls.ca_file),
+            insecure_skip_verify=project.tls.insecure_skip_verify,
+            proxy_url=project.proxy_url,
+        )
+        # What was learned of the cloud's limit stays true, whatever else the file changed.
+        learned = before.rate_limiter if before and _same(before, project, "endpoint", "project_id") else None
+        rate_limiter = RateLimiter(project.rate_limit, after=learned)
+        if before and _same(before, project, "project_id", "auth", "tls", "proxy_url", "timeout"):
+            credential = before.credential
+        else:
+            credential = self._credential(project, transport, metrics)
+        source: Source = ModelArtsSource(
+            project.endpoint,
+            project.project_id,
+            project.workspaces,
+            credential,
+            rate_limiter=_CountedLimiter(rate_limiter, self._metrics, project.name),
+            metrics=metrics,
+            clock=self._clock,
+            timeout_seconds=project.timeout / 1000,
+            ca_file=_path(project.tls.ca_file),
+            insecure_skip_verify=project.tls.insecure_skip_verify,
+            proxy_url=project.proxy_url,
+        )
+        if not project.discovery:
+            source = StaticServices(source, project.services.ids)
+        resources = ProjectResources(
+            source,
+            FetchPool(f"fetch-{project.name}", project.concurrency),
+            rate_limiter.stop,
+            rate_limiter.rate,
+        )
+        return _Built(project, resources, credential, rate_limiter)
+
+    def _credential(self, project: Project, transport: HttpClient, metrics: "_ProjectMetrics") -> Credential:
+        auth = project.auth
+        if auth.password is not None:
+            user = auth.password
+            return PasswordCredential(
+                user.iam_endpoint,
+                user.domain,
+                user.username,
+                user.read_password,
+                project.project_id,
+                limiter=self._login_limiter(user.iam_endpoint, user.domain, user.username),
+                transport=transport,
+                metrics=metrics,
+                clock=self._clock,
+            )
+        if auth.aksk is not None:
+            key = auth.aksk
+            temporary = key.security_token is not None or key.security_token_file is not None
+            return AccessKeyCredential(
+                key.access_key,
+                key.read_secret_key,
+                (lambda: key.read_security_token() or "") if temporary else None,
+                project.project_id,
+                limiter=self._login_limiter("aksk", key.access_key),
+                clock=self._clock,
+            )
+        assert auth.token_file is not None, "validation left exactly one of the three"
+        return TokenFileCredential(
+            auth.token_file.read,
+            limiter=self._login_limiter("token", str(auth.token_file.path)),
+        )
+
+    def _login_limiter(self, *user: str) -> LoginLimiter:
+        return self._login_limiters.setdefault(user, LoginLimiter())
+
+
+def _same(before: _Built | None, project: Project, *keys: str) -> bool:
+    return before is not None and all(getattr(before.section, key) == getattr(project, key) for key in keys)
+
+
+def _settings(config: Config, project: Project, shard: Shard, causes: Classifier) -> ProjectSettings:
+    return ProjectSettings(
+        name=project.name,
+        project_id=project.project_id,
+        endpoint=project.endpoint,
+        selection=_selection(project, shard),
+        wants=partial(_wants, project, shard),
+        intervals=PollIntervals(
+            config.poll.interval, config.poll.active_interval, config.poll.sweep_interval
+        ),
+        policy=CountingPolicy(
+            lateness=config.poll.lateness,
+            # Between two sweeps nobody looked; a guess no worse than that is worth a duration.
+            longest_guess=config.poll.sweep_interval,
+            count_history=config.history == "count",
+        ),
+        classifier=causes,
+        concurrency=project.concurrency,
+        resolve_delay=config.alertmanager.resend_interval if config.alertmanager else 0,
+    )
 
 
 def classifier(config: Config) -> Classifier:
     """The one of the configured causes and the built-in ones."""
     return Classifier(
         [CustomRule(cause.reason, cause.pattern.pattern, cause.remedy) for cause in config.causes]
-    )
-
-
-def _lane(
-    config: Config,
-    project: Project,
-    shard: Shard,
-    classifier: Classifier,
-    limiters: dict[Hashable, LoginLimiter],
-    metrics: SelfMetrics,
-    clock: Callable[[], int],
-) -> ProjectResources:
-    rate_limiter = RateLimiter(project.rate_limit)
-    counted = _Telemetry(metrics, project.name)
-    transport = HttpClient(
-        project.timeout / 1000,
-        _path(project.tls.ca_file),
-        insecure_skip_verify=project.tls.insecure_skip_verify,
-        proxy_url=project.proxy_url,
-    )
-    source: Source = ModelArtsSource(
-        project.endpoint,
-        project.project_id,
-        project.workspaces,
-        _credential(project, limiters, transport, counted, clock),
-        rate_limiter=_CountedLimiter(rate_limiter, metrics, project.name),
-        metrics=counted,
-        clock=clock,
-        timeout_seconds=project.timeout / 1000,
-        ca_file=_path(project.tls.ca_file),
-        insecure_skip_verify=project.tls.insecure_skip_verify,
-        proxy_url=project.proxy_url,
-    )
-    if not project.discovery:
-        source = StaticServices(source, project.services.ids)
-    return ProjectResources(
-        ProjectSettings(
-            name=project.name,
-            project_id=project.project_id,
-            endpoint=project.endpoint,
-            selection=_selection(project, shard),
-            wants=partial(_wants, project, shard),
-            intervals=PollIntervals(
-                config.poll.interval, config.poll.active_interval, config.poll.sweep_interval
-            ),
-            policy=CountingPolicy(
-                lateness=config.poll.lateness,
-                # Between two sweeps nobody looked; a guess no worse than that is worth a duration.
-                longest_guess=config.poll.sweep_interval,
-                count_history=config.history == "count",
-            ),
-            classifier=classifier,
-            concurrency=project.concurrency,
-            resolve_delay=config.alertmanager.resend_interval if config.alertmanager else 0,
-        ),
-        source,
-        FetchPool(f"fetch-{project.name}", project.concurrency),
-        rate_limiter.stop,
-        rate_limiter.rate,
     )
 
 
@@ -143,45 +217,6 @@ def _selection(project: Project, shard: Shard) -> str:
         shard.total,
     )
     return sha256(repr(asked).encode()).hexdigest()
-
-
-def _credential(
-    project: Project,
-    limiters: dict[Hashable, LoginLimiter],
-    transport: HttpClient,
-    metrics: "_Telemetry",
-    clock: Callable[[], int],
-) -> Credential:
-    auth = project.auth
-    if auth.password is not None:
-        user = auth.password
-        return PasswordCredential(
-            user.iam_endpoint,
-            user.domain,
-            user.username,
-            user.read_password,
-            project.project_id,
-            limiter=limiters.setdefault((user.iam_endpoint, user.domain, user.username), LoginLimiter()),
-            transport=transport,
-            metrics=metrics,
-            clock=clock,
-        )
-    if auth.aksk is not None:
-        key = auth.aksk
-        temporary = key.security_token is not None or key.security_token_file is not None
-        return AccessKeyCredential(
-            key.access_key,
-            key.read_secret_key,
-            (lambda: key.read_security_token() or "") if temporary else None,
-            project.project_id,
-            limiter=limiters.setdefault(("aksk", key.access_key), LoginLimiter()),
-            clock=clock,
-        )
-    assert auth.token_file is not None, "validation left exactly one of the three"
-    return TokenFileCredential(
-        auth.token_file.read,
-        limiter=limiters.setdefault(("token", str(auth.token_file.path)), LoginLimiter()),
-    )
 
 
 def _path(path: object | None) -> str | None:
@@ -253,7 +288,7 @@ def _authorization(wanted: PushConfig) -> Mapping[str, str]:
     return {}
 
 
-class _Telemetry:
+class _ProjectMetrics:
     """The exporter's metrics as one project's client sees them."""
 
     def __init__(self, metrics: SelfMetrics, project: str) -> None:

@@ -14,9 +14,9 @@ from exporter.config import load
 from exporter.core.classifier.classifier import Classifier
 from exporter.core.records import ABNORMAL, NORMAL
 from exporter.engine.poller import Poller
-from exporter.engine.publisher import Publisher
 from exporter.engine.reporter import Reporter
-from exporter.factory import Shard, project_resources
+from exporter.engine.snapshot import Publisher
+from exporter.factory import ProjectFactory, Shard
 
 # How long the loop sleeps when nothing is due; a poll takes seconds, so this costs nothing.
 _NAP_SECONDS = 0.02
@@ -29,8 +29,8 @@ def run(config_file: str, storage_path: str, shard: Shard, log: FilteringBoundLo
     metrics = SelfMetrics(names, [], version=VERSION, revision=revision())
     publisher = Publisher(exposition(config))
     store = Store.open(storage_path)
-    poller = Poller(store, publisher, metrics, Reporter(log, metrics), clock=now_ms, ticks=monotonic_ms)
-    poller.adopt(project_resources(config, shard, metrics, now_ms))
+    poller = Poller(store, publisher, Reporter(log, metrics), clock=now_ms, ticks=monotonic_ms)
+    poller.configure(ProjectFactory(shard, metrics, now_ms).setups(config))
     while True:
         poller.step()
         if poller.idle and poller.caught_up():

@@ -8,6 +8,7 @@ import msgspec
 from exporter.adapters.store.database import Store, StoreError
 from exporter.core.records import Event, EventWindow, ServiceList, ServiceRow, Update, UpdateWindow
 from exporter.core.source import Gone, RemoteError
+from exporter.core.times import EpochMs, Ticks
 
 NOW = 1_700_000_000_000
 
@@ -22,12 +23,12 @@ class Clock:
     def __init__(self, now: int = NOW) -> None:
         self.now = self.true = now
 
-    def __call__(self) -> int:
-        return self.now
+    def __call__(self) -> EpochMs:
+        return EpochMs(self.now)
 
-    def ticks(self) -> int:
+    def ticks(self) -> Ticks:
         """A clock that never steps back."""
-        return self.true
+        return Ticks(self.true)
 
     def forward(self, milliseconds: int) -> None:
         self.now += milliseconds

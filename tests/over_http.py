@@ -15,11 +15,11 @@ from exporter.core.accounting.apply_updates import CountingPolicy
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.polling.schedule import PollIntervals
 from exporter.emulator import Cloud, Server, Switches
-from exporter.engine.course import ProjectResources
 from exporter.engine.fetch import Fetcher
 from exporter.engine.poller import Poller
-from exporter.engine.publisher import Publisher
+from exporter.engine.project_poller import ProjectResources
 from exporter.engine.reporter import Reporter
+from exporter.engine.snapshot import Publisher
 from tests.clients import Talk
 from tests.expected_series import Series, series
 from tests.fakes import Clock, Inline
@@ -53,10 +53,9 @@ class World:
         self.poller = Poller(
             self.store,
             self.publisher,
-            self.metrics,
             Reporter(wrap_logger(self.log), self.metrics),
             self.wall,
-            self.ticks,
+            self.ticks.ticks,
         )
         self.adopt(Inline())
 
@@ -66,7 +65,7 @@ class World:
         talk.limiter.clock = self.ticks
         client = talk.client(self._sign(talk))
         known = settings(intervals=PACE, policy=POLICY)
-        self.poller.adopt([ProjectResources(known, client, fetchers, lambda: None, lambda: 5.0)])
+        self.poller.configure([(known, ProjectResources(client, fetchers, lambda: None, lambda: 5.0))])
 
     def rest(self) -> None:
         """Step until nothing is due at this moment."""

@@ -25,7 +25,8 @@ from exporter.core.records import (
     Update,
     UpdateWindow,
 )
-from exporter.engine.course import ProjectStatus
+from exporter.core.times import EpochMs
+from exporter.engine.changes import ProjectStatus
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 NOW = 1_782_900_000_000  # 2026-07-01T10:00:00Z
@@ -101,7 +102,7 @@ class Fleet:
     def project(self, name: str, *, up: bool | None = True, error: str = "", age: int = 12 * SECOND) -> None:
         """A project, listed `age` ms ago."""
         count = sum(project == name for project, _ in self.services)
-        listed_at = None if up is None else self.now - age
+        listed_at = None if up is None else EpochMs(self.now - age)
         self.statuses.append(ProjectStatus(name, up, error, count, listed_at))
 
     def service(
@@ -272,7 +273,7 @@ def broken() -> Fleet:
         status._replace(
             up=False,
             error="Listing the services failed with HTTP 403: ModelArts.0105: no permission.",
-            listed_at=NOW - 3 * HOUR,
+            listed_at=EpochMs(NOW - 3 * HOUR),
         )
         if status.name == "edge"
         else status

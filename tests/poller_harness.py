@@ -15,12 +15,12 @@ from exporter.core.classifier.classifier import Classifier
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.polling.schedule import PollIntervals
 from exporter.core.records import ServiceRow
-from exporter.engine.course import ProjectResources
 from exporter.engine.fetch import Fetcher
-from exporter.engine.poller import Poller
-from exporter.engine.project import ProjectSettings
-from exporter.engine.publisher import Publisher
+from exporter.engine.poller import Poller, Setup
+from exporter.engine.project_poller import ProjectResources
+from exporter.engine.project_state import ProjectSettings
 from exporter.engine.reporter import Reporter
+from exporter.engine.snapshot import Publisher
 from tests.fakes import Clock, Cloud, Inline
 
 SECOND = 1000
@@ -48,11 +48,9 @@ def settings(name: str = "prod", **changes: Any) -> ProjectSettings:
     return found._replace(**changes)
 
 
-def project_resources(
-    name: str, cloud: Cloud, fetchers: Fetcher | None = None, **changes: Any
-) -> ProjectResources:
-    """A project on a fake cloud, read where the poller stands unless `fetchers` say otherwise."""
-    return ProjectResources(settings(name, **changes), cloud, fetchers or Inline(), lambda: None, lambda: 5.0)
+def project(name: str, cloud: Cloud, fetchers: Fetcher | None = None, **changes: Any) -> Setup:
+    """A project on a fake cloud; its jobs are done at once unless `fetchers` say otherwise."""
+    return settings(name, **changes), ProjectResources(cloud, fetchers or Inline(), lambda: None, lambda: 5.0)
 
 
 class PollerHarness:
@@ -74,12 +72,11 @@ class PollerHarness:
         self.poller = Poller(
             self.store,
             self.publisher,
-            self.metrics,
             Reporter(wrap_logger(self.log), self.metrics),
             clock,
             clock.ticks,
         )
-        self.poller.adopt([project_resources("prod", cloud, fetchers, **changes)])
+        self.poller.configure([project("prod", cloud, fetchers, **changes)])
 
     def settle(self) -> int | None:
         """Step until nothing is due at this moment; returns when (ticks) something will be."""

@@ -48,7 +48,7 @@ PARTIES: dict[str, set[str]] = {}
 WIRE = "http_client"
 PARTY_OF = {module: party for party, modules in PARTIES.items() for module in modules}
 
-LONGEST = 300  # lines: past that a module has two reasons to change
+LONGEST = 320  # lines: past that a module has two reasons to change
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ SOUND = {
     "adapters/http_client.py": '"""The wire."""\n',
     "adapters/web/app.py": '"""Pages."""\nfrom exporter.core import *\n',
     "emulator/__init__.py": '"""A cloud."""\nfrom exporter.emulator.clock import tick\nimport time\n',
-    "emulator/clock.py": '"""Its clock."""\n' + "\n" * 299,
+    "emulator/clock.py": '"""Its clock."""\n' + "\n" * 319,
 }
 
 BROKEN = [
@@ -371,8 +371,8 @@ def test_a_module_without_its_one_sentence_is_told(tmp_path: Path, head: str, wh
     ]
 
 
-def test_a_module_of_301_lines_is_told(tmp_path: Path) -> None:
-    write(tmp_path, SOUND | {"core/x.py": '"""A reason."""\n' + "\n" * 300})
+def test_a_module_of_321_lines_is_told(tmp_path: Path) -> None:
+    write(tmp_path, SOUND | {"core/x.py": '"""A reason."""\n' + "\n" * 320})
     assert findings(tmp_path) == [
-        (no_module_is_too_long.__name__, "exporter/core/x.py:301: longer than 300 lines")
+        (no_module_is_too_long.__name__, "exporter/core/x.py:321: longer than 320 lines")
     ]

@@ -26,7 +26,7 @@ from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_fa
 from exporter.core.records import Event, ServiceRow, Update
 from exporter.engine.fetch import Fetcher
 from tests.fakes import NOW, Clock, Cloud, Inline, Later
-from tests.poller_harness import MINUTE, POLICY, SECOND, PollerHarness, project_resources
+from tests.poller_harness import MINUTE, POLICY, SECOND, PollerHarness, project
 
 GOLDEN = Path(__file__).parent / "golden" / "store-v1"
 STORE = GOLDEN / "modelarts-exporter.db"
@@ -53,10 +53,10 @@ class Program(PollerHarness):
             ),
         )
         skip = msgspec.structs.replace(POLICY, count_history=False)
-        self.poller.adopt(
+        self.poller.configure(
             [
-                project_resources("prod", clouds["prod"], fetchers, classifier=classifier),
-                project_resources(
+                project("prod", clouds["prod"], fetchers, classifier=classifier),
+                project(
                     "staging",
                     clouds["staging"],
                     fetchers,
@@ -154,8 +154,8 @@ def clouds_of(clock: Clock) -> dict[str, Cloud]:
     """The clouds as they were when the store was written and a little on, with the deleted services back."""
     clouds = {}
     shown = msgspec.json.decode((GOLDEN / "cloud.json").read_bytes(), type=dict[str, Shown])
-    for project, each in shown.items():
-        clouds[project] = cloud = Cloud(clock)
+    for name, each in shown.items():
+        clouds[name] = cloud = Cloud(clock)
         cloud.rows = {row.service_id: row for row in each.rows}
         cloud.updates, cloud.events = each.updates, each.events
         cloud.unsupported = each.without_update_log

@@ -162,12 +162,12 @@ def test_a_changed_password_is_tried_at_once(talk: Talk, tmp_path: Path) -> None
     client.list_services()
 
 
-def test_after_a_reset_a_refused_password_is_tried_at_once(talk: Talk) -> None:
+def test_after_a_reload_a_refused_password_is_tried_at_once(talk: Talk) -> None:
     client = talk.client(talk.password(lambda: "wrong"))
     for _ in range(2):
         with pytest.raises(Refused):
             client.list_services()
-        talk.limiter.reset()
+        talk.limiter.retry_now()
     assert talk.metrics.count() == {("token", "401"): 2}
 
 

@@ -90,13 +90,17 @@ def test_a_changed_secret_is_tried_at_once_and_the_old_one_stays_refused() -> No
         limiter.enter("old")
 
 
-def test_a_reset_forgets_all_refusals() -> None:
+def test_a_reload_has_a_refused_secret_tried_at_once_but_never_a_fifth_time_in_the_window() -> None:
     limiter = LoginLimiter(Clock())
-    permit = limiter.enter("s")
-    permit.refused("no.")
-    permit.release()
-    limiter.reset()
-    limiter.enter("s")
+    for _ in range(4):
+        permit = limiter.enter("s")
+        permit.refused("no.")
+        permit.release()
+        with pytest.raises(Refused):
+            limiter.enter("s")
+        limiter.retry_now()
+    with pytest.raises(Refused):
+        limiter.enter("s")
 
 
 def test_one_permit_counts_one_refusal_however_often_it_is_told() -> None:

@@ -26,7 +26,7 @@ from tests import certificates
 from tests.fake_alertmanager import FakeAlertmanager, Held
 from tests.fakes import NOW, Clock, Cloud
 from tests.live.processes import until
-from tests.poller_harness import MINUTE, SECOND, PollerHarness, project_resources
+from tests.poller_harness import MINUTE, SECOND, PollerHarness, project
 
 TIMEOUT_SECONDS = 5.0
 RESEND = MINUTE
@@ -43,7 +43,7 @@ class Sidecar(PollerHarness):
         super().__init__(cloud, clock, store, **changes)
         how = NotifierOptions({}, "http://exporter.example", Classifier(), RESEND, 20 * SECOND, since=clock())
         self.publisher.show_on(Exposition(service_families(Options()), PROJECT_FAMILIES), how)
-        self.poller.adopt([project_resources("prod", cloud, **changes)])
+        self.poller.configure([project("prod", cloud, **changes)])
         reporter = Reporter(wrap_logger(self.log), self.metrics)
         self.peers = [
             SendLoop(

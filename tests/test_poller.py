@@ -26,7 +26,7 @@ from exporter.core.source import (
 )
 from exporter.engine.fetch import PollJob
 from tests.fakes import NOW, Clock, Cloud, FaultyStore, Inline, Later
-from tests.poller_harness import MINUTE, PACE, POLICY, SECOND, PollerHarness, project_resources
+from tests.poller_harness import MINUTE, PACE, POLICY, SECOND, PollerHarness, project
 
 HOUR = 60 * MINUTE
 PULL = "failed to pull image, retry later"
@@ -517,7 +517,7 @@ def test_two_projects_are_kept_apart(cloud: Cloud, clock: Clock) -> None:
     other.add("a")
     other.update("a", NOW, "FAIL")
     rig = started(cloud, clock)
-    rig.poller.adopt([project_resources("prod", cloud), project_resources("test", other)])
+    rig.poller.configure([project("prod", cloud), project("test", other)])
     other.failures["logs a"] = cloud.failures["list"] = Unreachable("")
     rig.pass_time(MINUTE)
     other.failures.clear()
@@ -535,10 +535,10 @@ def test_a_reload_keeps_what_is_known_and_drops_projects_that_are_gone(cloud: Cl
     other.add("z")
     cloud.update("a", NOW, "FAIL")
     rig = started(cloud, clock)
-    rig.poller.adopt([project_resources("prod", cloud), project_resources("test", other)])
+    rig.poller.configure([project("prod", cloud), project("test", other)])
     rig.settle()
     assert UP.format("z") in rig.samples()
-    rig.poller.adopt([project_resources("prod", cloud)])
+    rig.poller.configure([project("prod", cloud)])
     shown = rig.samples()
     assert (shown[FAILED.format("a")], shown["modelarts_up{}"]) == (1, 1)
     assert not any("test" in line for line in rig.text().splitlines())
@@ -548,10 +548,10 @@ def test_a_reload_keeps_what_is_known_and_drops_projects_that_are_gone(cloud: Cl
 def test_another_project_of_the_same_name_begins_anew(cloud: Cloud, clock: Clock) -> None:
     cloud.update("a", NOW, "FAIL")
     rig = started(cloud, clock)
-    rig.poller.adopt([project_resources("prod", Cloud(clock), project_id="1" * 32)])
+    rig.poller.configure([project("prod", Cloud(clock), project_id="1" * 32)])
     assert "modelarts_up{}" not in rig.samples()
     assert UP.format("a") not in rig.samples()
-    rig.poller.adopt([project_resources("prod", cloud)])
+    rig.poller.configure([project("prod", cloud)])
     assert rig.samples()[FAILED.format("a")] == 1
 
 
@@ -559,7 +559,7 @@ def test_what_was_under_way_at_a_reload_is_not_waited_for(cloud: Cloud, clock: C
     fetchers = Later()
     rig = PollerHarness(cloud, clock, fetchers=fetchers)
     rig.settle()
-    rig.poller.adopt([project_resources("prod", cloud)])
+    rig.poller.configure([project("prod", cloud)])
     rig.settle()
     cloud.add("b")
     fetchers.work()  # an answer of before, with a service that the new list does not know yet

@@ -1,4 +1,4 @@
-"""Reading a service: what one job asks of the cloud, and the small pool of threads that does it."""
+"""What one poll asks of the cloud, and the threads that do it."""
 
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -9,23 +9,30 @@ import msgspec
 
 from exporter.core.records import EventWindow, ServiceList, ServiceRow, UpdateWindow
 from exporter.core.source import Gone, Refused, RemoteError, Source, Stopping, Throttled
+from exporter.core.times import Ticks
 
 T = TypeVar("T")
 
 
+class ListJob(msgspec.Struct, frozen=True):
+    """Read the list of services."""
+
+    begun: Ticks
+
+
 class PollJob(msgspec.Struct, frozen=True):
-    """What to read of one service. Times of entries in ms since the epoch, `begun` in ticks."""
+    """Read the logs of one service. Times of entries are ms since the epoch."""
 
     service_id: str
-    begun: int
-    instant: int | None = None  # only this entry of the update log
-    logged: bool = False  # its update log was read before, and held something
-    after: int | None = None  # only events later than this
+    begun: Ticks
+    update_time_filter: int | None = None  # read only this entry of the update log
+    had_updates: bool = False  # its update log was read before, and held something
+    events_after: int | None = None  # read only events later than this
     detail: bool = False
 
 
 class PollResult(NamedTuple):
-    """What came of a job; None where it was not asked for, or not reached."""
+    """What a poll brought; None where it was not asked for, or not reached."""
 
     job: PollJob
     updates: UpdateWindow | RemoteError | None = None
@@ -43,41 +50,46 @@ class PollResult(NamedTuple):
         return next((part for part in (self.updates, self.events) if isinstance(part, RemoteError)), None)
 
 
-# After one of these the next request of the same service would only meet the same.
+# What comes of a job.
+Result = ServiceList | RemoteError | PollResult
+
+# After one of these the next request for the same service would fail in the same way.
 _ENDS_THE_JOB = (Gone, Refused, Throttled, Stopping)
-
-
-def read_service(source: Source, job: PollJob) -> PollResult:
-    """Read both logs; a failure of one does not hide the other."""
-    updates = _read_updates(source, job)
-    if isinstance(updates, _ENDS_THE_JOB):
-        return PollResult(job, updates)
-    events = _tried(lambda: source.read_events(job.service_id, job.after))
-    if not job.detail or isinstance(events, _ENDS_THE_JOB):
-        return PollResult(job, updates, events)
-    return PollResult(job, updates, events, _tried(lambda: source.read_detail(job.service_id)))
-
-
-def _read_updates(source: Source, job: PollJob) -> UpdateWindow | RemoteError:
-    if job.instant is not None:
-        one = _tried(lambda: source.read_updates(job.service_id, job.instant))
-        if isinstance(one, _ENDS_THE_JOB):
-            return one
-        if isinstance(one, UpdateWindow) and any(u.update_time == job.instant for u in one.updates):
-            return one
-        # The filter was refused, or the entry is not where it was: the whole log tells what became of it.
-    whole = _tried(lambda: source.read_updates(job.service_id))
-    if isinstance(whole, UpdateWindow) and not whole.supported and job.logged:
-        return RemoteError("The update log is refused (400), though it held entries before.")
-    return whole
 
 
 def list_services(source: Source) -> ServiceList | RemoteError:
     """Read the list."""
-    return _tried(source.list_services)
+    return _or_error(source.list_services)
 
 
-def _tried(read: Callable[[], T]) -> T | RemoteError:
+def poll_service(source: Source, job: PollJob) -> PollResult:
+    """Read both logs of a service; a failure of one does not hide the other."""
+    updates = _read_updates(source, job)
+    if isinstance(updates, _ENDS_THE_JOB):
+        return PollResult(job, updates)
+    events = _or_error(lambda: source.read_events(job.service_id, job.events_after))
+    if not job.detail or isinstance(events, _ENDS_THE_JOB):
+        return PollResult(job, updates, events)
+    return PollResult(job, updates, events, _or_error(lambda: source.read_detail(job.service_id)))
+
+
+def _read_updates(source: Source, job: PollJob) -> UpdateWindow | RemoteError:
+    if job.update_time_filter is not None:
+        one = _or_error(lambda: source.read_updates(job.service_id, job.update_time_filter))
+        if isinstance(one, _ENDS_THE_JOB):
+            return one
+        if isinstance(one, UpdateWindow) and any(
+            u.update_time == job.update_time_filter for u in one.updates
+        ):
+            return one
+        # The filter was refused, or the entry is no longer there: the whole log tells what became of it.
+    whole = _or_error(lambda: source.read_updates(job.service_id))
+    if isinstance(whole, UpdateWindow) and not whole.supported and job.had_updates:
+        return RemoteError("The update log is refused (400), though it held entries before.")
+    return whole
+
+
+def _or_error(read: Callable[[], T]) -> T | RemoteError:
     try:
         return read()
     except RemoteError as error:
@@ -88,14 +100,14 @@ class Fetcher(Protocol):
     """Where jobs are done."""
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Do `work` soon; it hands its result back by itself and raises nothing."""
+        """Do `work` soon; it passes its result on by itself and raises nothing."""
 
     def stop(self) -> None:
         """Take no more work."""
 
 
 class FetchPool:
-    """A fixed number of daemon threads: one that hangs in a dead connection does not hold up the end."""
+    """A fixed number of daemon threads; one that hangs does not delay the end of the process."""
 
     def __init__(self, name: str, count: int) -> None:
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()

@@ -109,7 +109,7 @@ class SendLoop:
 
     def _tell(self, error: str) -> None:
         if error != self._error:
-            self._reporter.pushed(self._name, error)
+            self._reporter.notified(self._name, error)
             self._error = error
 
     def _serve(self) -> None:

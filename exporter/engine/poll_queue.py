@@ -11,6 +11,7 @@ import msgspec
 from exporter.core.accounting.service_state import ServiceState
 from exporter.core.polling import schedule
 from exporter.core.polling.schedule import NextPoll, PollIntervals, PollState
+from exporter.core.times import Ticks
 from exporter.engine.fetch import PollJob, PollResult
 
 
@@ -32,12 +33,29 @@ class PollQueue:
         self._ready: list[tuple[int, str]] = []
         self._reading: dict[str, bool] = {}  # by service_id: whether its last read had failed
 
+    def reconfigure(
+        self, intervals: PollIntervals, concurrency: int, states: Iterable[ServiceState], now: int
+    ) -> None:
+        """Go on with other intervals; whoever is due already stays so."""
+        self._concurrency = concurrency
+        if intervals != self._intervals:
+            self._intervals = intervals
+            for state in states:
+                self.plan(state, now)
+
+    def abandon_reads(self, states: Iterable[ServiceState], now: int) -> None:
+        """Nothing that is under way will be answered; it is due again."""
+        under_way, self._reading = self._reading, {}
+        for state in states:
+            if state.row.service_id in under_way:
+                self.plan(state, now)
+
     def next_due(self) -> int | None:
         """When a service will be due that is not due yet."""
         return self._by_due[0][0] if self._by_due else None
 
     @property
-    def result(self) -> int:
+    def reading(self) -> int:
         """Jobs under way."""
         return len(self._reading)
 
@@ -126,10 +144,10 @@ class PollQueue:
         self._reading[service_id] = polled.failures > 0
         return PollJob(
             service_id,
-            begun=now,
-            instant=schedule.instant(state, polled, self._intervals, now),
-            logged=state.newest is not None,
-            after=state.events.watermark,
+            begun=Ticks(now),
+            update_time_filter=schedule.instant(state, polled, self._intervals, now),
+            had_updates=state.newest is not None,
+            events_after=state.events.watermark,
             detail=schedule.wants_detail(state, polled),
         )
 

@@ -1,66 +1,91 @@
-"""What operators are told: a line in the log for what they look for at night, and a count in the metrics."""
+"""What operators are told of a change that is durable: lines in the log, and counts in the self-metrics."""
 
 from structlog.typing import FilteringBoundLogger
 
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.errors import StoreError
-from exporter.core.accounting.service_state import Outcome, ServiceState
+from exporter.core.accounting.service_state import Outcome
 from exporter.core.formats import iso
 from exporter.core.records import ABNORMAL, FAIL, ServiceList
 from exporter.core.scrub import scrub
-from exporter.core.source import Gone, RemoteError, Torn
-from exporter.engine.fetch import PollResult
+from exporter.core.source import Gone, Torn
+from exporter.engine.changes import ChangeSet, ListOutcome, PollOutcome, ProjectChange
 
 # An event's text is what the shipped log is searched for; this holds the longest known one twice over.
 _LONGEST_TEXT = 1000
 
 
 class Reporter:
-    """Tells what happened to projects and services; a state that lasts is logged once, when it begins."""
+    """Logs and counts what happened; a state that lasts is logged once, when it begins."""
 
     def __init__(self, log: FilteringBoundLogger, metrics: SelfMetrics) -> None:
         self._log, self._metrics = log, metrics
         self._store_error = ""
 
-    def list_failed(self, project: str, error: RemoteError, before: str) -> None:
-        """The list failed; `before` is the error of the list before, "" for none."""
-        self._count_torn(project, error)
-        if str(error) != before:
-            self._log.error("cannot list services", project=project, error=str(error))
+    def report(self, changes: ChangeSet) -> None:
+        """What one step brought, after it was written and shown."""
+        for change in changes.projects:
+            self._report_project(change)
 
-    def listed(self, project: str, services: ServiceList, before: str) -> None:
-        """The list came."""
-        for _ in range(services.malformed):
-            self._metrics.unknown(project, "services")
-        if not services.complete:
-            self._metrics.torn(project)
+    def _report_project(self, change: ProjectChange) -> None:
+        project = change.status.name
+        for listed in change.lists:
+            self._report_list(project, listed)
+        for poll in change.polls:
+            self._report_poll(project, poll)
+        for service_id, outcome in change.outcomes:
+            self._report_counted(project, service_id, outcome)
+        for seconds in change.poll_seconds:
+            self._metrics.poll_duration(project, seconds)
+        if change.rate is not None:
+            self._metrics.rate(project, change.rate)
+
+    def _report_list(self, project: str, listed: ListOutcome) -> None:
+        result, before = listed.result, listed.error_before
+        if isinstance(result, ServiceList):
+            self._report_services(project, result, before)
+            if result.complete:
+                self._metrics.listed(project, listed.at / 1000)
+            return
+        self._count_torn(project, result)
+        if str(result) != before:
+            self._log.error("cannot list services", project=project, error=str(result))
+
+    def _report_services(self, project: str, services: ServiceList, before: str) -> None:
         if services.malformed:
+            for _ in range(services.malformed):
+                self._metrics.unknown(project, "services")
             self._log.warning(
                 "rows of the list are malformed and left out", project=project, rows=services.malformed
             )
         if not services.complete:
+            self._metrics.torn(project)
             self._log.warning("the list is torn; nothing is concluded from what it lacks", project=project)
         elif before:
             self._log.info("services are listed again", project=project, services=len(services.rows))
         else:
             self._log.debug("services listed", project=project, services=len(services.rows))
 
-    def was_read(self, project: str, result: PollResult, before: ServiceState | None) -> None:
-        """A job is done; `before` is what was known of the service until then."""
+    def _report_poll(self, project: str, poll: PollOutcome) -> None:
+        result, before = poll.result, poll.before
         about = {"project": project, "service_id": scrub(result.job.service_id)}
         for part in (result.updates, result.events):
             self._count_torn(project, part)
         error = result.error
+        failed_before = before is not None and before.up is False
         if isinstance(error, Gone):
             self._log.info("service is deleted", **about)
         elif error is not None:
-            level = self._log.debug if before is not None and before.up is False else self._log.warning
+            level = self._log.debug if failed_before else self._log.warning
             level("cannot read service", error=str(error), **about)
-        elif before is not None and before.up is False:
+        elif failed_before:
             self._log.info("service is read again", **about)
 
-    def counted(self, project: str, service_id: str, outcome: Outcome) -> None:
-        """Something new was counted, and is durable."""
+    def _count_torn(self, project: str, part: object) -> None:
+        if isinstance(part, Torn):
+            self._metrics.torn(project)
+
+    def _report_counted(self, project: str, service_id: str, outcome: Outcome) -> None:
         row = outcome.state.row
         about = {
             "project": project,
@@ -96,25 +121,25 @@ class Reporter:
             self._metrics.unknown(project, field)
             self._log.warning("unknown value", field=field, value=scrub(value), **about)
 
-    def _count_torn(self, project: str, part: object) -> None:
-        if isinstance(part, Torn):
-            self._metrics.torn(project)
+    # --- what surrounds the polls ------------------------------------------------------------------
 
-    def pushed(self, alertmanager: str, error: str) -> None:
-        """A send went otherwise than the one before it; `error` is "" where it went well."""
+    def notified(self, alertmanager: str, error: str) -> None:
+        """A send ended otherwise than the one before it; `error` is "" where it went well."""
         if error:
             self._log.error("cannot push alerts", alertmanager=alertmanager, error=error)
         else:
             self._log.info("alerts are pushed", alertmanager=alertmanager)
+
+    def stored(self, seconds: float, size: int) -> None:
+        """A commit took so many seconds, and the store has so many bytes."""
+        self._metrics.commit(seconds)
+        self._metrics.store_size(size)
+        if self._store_error:
+            self._log.info("what is read is stored again")
+            self._store_error = ""
 
     def not_stored(self, error: StoreError) -> None:
         """Nothing could be made durable, so nothing new is shown."""
         if str(error) != self._store_error:
             self._log.error("cannot store what was read; showing what was known before", error=str(error))
             self._store_error = str(error)
-
-    def stored(self) -> None:
-        """What was read is durable."""
-        if self._store_error:
-            self._log.info("what is read is stored again")
-            self._store_error = ""

@@ -1,4 +1,4 @@
-"""Accounts on disk: what the store's blobs hold, and which of the staged changes are worth a write."""
+"""Projects and services in the store: what its records hold, and which changes are worth a write."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -10,129 +10,113 @@ from exporter.core.accounting.counters import resumed
 from exporter.core.accounting.history import History, extended
 from exporter.core.accounting.project_totals import ProjectTotals
 from exporter.core.accounting.service_state import ROW_COUNTERS, Outcome, ServiceState, without_call_totals
-from exporter.engine.course import Course
-from exporter.engine.project import Project, ProjectSettings
+from exporter.core.times import EpochMs
+from exporter.engine import changes
+from exporter.engine.changes import CallTotals, ChangeSet, ProjectKey, StateChange
+from exporter.engine.project_state import StoredProject
 
-Key = tuple[str, str]  # a project's name and project_id
-Calls = tuple[float, ...]  # what the `ROW_COUNTERS` are at
 
+class _ProjectRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is stored of a project as a whole.
 
-class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is kept of a project as a whole.
-
-    Call totals change with every list. Here they cost one small write for all services, and an account
-    is not written for their sake; those inside an account may be older.
+    Call totals change with every list. Here they cost one small write for all services, and no service is
+    written for them alone; those in a service's own record may be older.
     """
 
     totals: ProjectTotals
-    calls: dict[str, Calls]
+    calls: dict[str, CallTotals]
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_account = msgspec.msgpack.Decoder(ServiceState).decode
-_history = msgspec.msgpack.Decoder(History).decode
-_kept = msgspec.msgpack.Decoder(_Kept).decode
+_decode_service = msgspec.msgpack.Decoder(ServiceState).decode
+_decode_history = msgspec.msgpack.Decoder(History).decode
+_decode_project = msgspec.msgpack.Decoder(_ProjectRecord).decode
 
 
 class Repository:
-    """The store, in terms of accounts. Every method may raise `StoreError`."""
+    """The store, in terms of projects and services. Every method may raise `StoreError`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         store.upgrade_blobs(stored_format.VERSION, _upgraded)
 
-    def open(self, settings: ProjectSettings, now: int) -> Project:
-        """A project with everything that is known of it at `now` (ms)."""
-        key = (settings.name, settings.project_id)
+    def load(self, key: ProjectKey, now: EpochMs) -> StoredProject:
+        """Everything that is known of a project."""
         blob = self._store.projects().get(key)
-        kept = None if blob is None else _kept(blob)
-        calls = kept.calls if kept else {}
-        stored = {
-            service_id: _restored(found, now, calls.get(service_id))
+        record = None if blob is None else _decode_project(blob)
+        calls = record.calls if record else {}
+        services = {
+            service_id: _resumed(_decode_service(found), now, calls.get(service_id))
             for service_id, found in self._store.services(key)
         }
         totals = None
-        if kept is not None:
-            totals = msgspec.structs.replace(kept.totals, counters=resumed(kept.totals.counters, now))
+        if record is not None:
+            totals = msgspec.structs.replace(record.totals, counters=resumed(record.totals.counters, now))
 
-        def recall(service_id: str, now: int) -> ServiceState | None:
+        def recall(service_id: str, now: EpochMs) -> ServiceState | None:
             found = self._store.service(key, service_id)
-            return None if found is None else _restored(found, now)
+            return None if found is None else _resumed(_decode_service(found), now)
 
-        return Project(settings, stored, totals, recall)
+        return StoredProject(services, totals, recall)
 
-    def changes(
-        self, courses: Iterable[Course], outcomes: Iterable[tuple[Course, str, Outcome]]
-    ) -> list[Change]:
-        """What has to be written before the staged changes, to which `outcomes` led, may be shown."""
-        found: list[Change] = list(self._past_changes(outcomes))
-        for course in courses:
-            staged, totals = course.project.staged()
-            found += _service_changes(course, staged)
-            before = course.project.services
-            if totals is not None or any(_calls_differ(before.get(s), after) for s, after in staged.items()):
-                present = {s: state for s, state in {**before, **staged}.items() if state is not None}
-                kept = _Kept(totals or course.project.totals, {s: _calls(a) for s, a in present.items()})
-                found.append(ProjectChange(course.key, _encode(kept)))
-        return found
-
-    def _past_changes(self, outcomes: Iterable[tuple[Course, str, Outcome]]) -> Iterator[Change]:
-        pasts: dict[tuple[Key, str], History] = {}
-        for course, service_id, outcome in outcomes:
-            if outcome.past_events or outcome.past_updates:
-                place = (course.key, service_id)
-                before = pasts.get(place) or self.history(*place) or History()
-                pasts[place] = extended(before, outcome.past_events, outcome.past_updates)
-        for (key, service_id), past in pasts.items():
-            yield PastChange(key, service_id, _encode(past))
-
-    def history(self, key: Key, service_id: str) -> History | None:
+    def history(self, key: ProjectKey, service_id: str) -> History | None:
         """A service's last events and updates."""
         blob = self._store.past(key, service_id)
-        return None if blob is None else _history(blob)
+        return None if blob is None else _decode_history(blob)
 
-    def write(self, changes: list[Change]) -> None:
-        """Make them durable, all or none."""
-        self._store.commit(changes)
+    def write(self, change_set: ChangeSet) -> bool:
+        """Make it durable, all or nothing. Returns whether there was anything to write."""
+        records: list[Change] = []
+        for change in change_set.projects:
+            records += self._histories(change.key, change.outcomes)
+            records += _services(change.key, change.services)
+            records += _project(change)
+        if records:
+            self._store.commit(records)
+        return bool(records)
+
+    def _histories(self, key: ProjectKey, outcomes: Iterable[tuple[str, Outcome]]) -> Iterator[PastChange]:
+        histories: dict[str, History] = {}
+        for service_id, outcome in outcomes:
+            if outcome.past_events or outcome.past_updates:
+                before = histories.get(service_id) or self.history(key, service_id) or History()
+                histories[service_id] = extended(before, outcome.past_events, outcome.past_updates)
+        for service_id, history in histories.items():
+            yield PastChange(key, service_id, _encode(history))
 
     def size(self) -> int:
         """Bytes on disk."""
         return self._store.size()
 
 
+def _services(key: ProjectKey, services: Mapping[str, StateChange]) -> Iterator[ServiceChange]:
+    for service_id, change in services.items():
+        if not change.present or change.before is None or not _only_calls(change.before, change.after):
+            yield ServiceChange(key, service_id, _encode(change.after), present=change.present)
+
+
+def _project(change: changes.ProjectChange) -> Iterator[ProjectChange]:
+    if change.call_totals is not None:
+        record = _ProjectRecord(change.view.totals, dict(change.call_totals))
+        yield ProjectChange(change.key, _encode(record))
+
+
 def _upgraded(kind: stored_format.Kind, blob: bytes, version: int) -> bytes:
     return _encode(stored_format.upgraded(kind, msgspec.msgpack.decode(blob), version))
 
 
-def _service_changes(course: Course, staged: Mapping[str, ServiceState | None]) -> Iterator[ServiceChange]:
-    for service_id, state in staged.items():
-        before = course.project.services.get(service_id)
-        if state is None:
-            if before is not None:
-                yield ServiceChange(course.key, service_id, _encode(before), present=False)
-        elif before is None or not _only_calls(before, state):
-            yield ServiceChange(course.key, service_id, _encode(state), present=True)
-
-
-def _restored(blob: bytes, now: int, calls: Calls | None = None) -> ServiceState:
-    state = _account(blob)
-    totals = state.counters
+def _resumed(state: ServiceState, now: EpochMs, calls: CallTotals | None = None) -> ServiceState:
+    counters = state.counters
     if calls is not None:
-        values = totals.values | dict(zip(ROW_COUNTERS, calls, strict=True))
-        totals = msgspec.structs.replace(totals, values=values)
-    return msgspec.structs.replace(state, counters=resumed(totals, now))
-
-
-def _calls(state: ServiceState) -> Calls:
-    return tuple(state.counters.values[name] for name in ROW_COUNTERS)
-
-
-def _calls_differ(before: ServiceState | None, after: ServiceState | None) -> bool:
-    return after is not None and (before is None or _calls(before) != _calls(after))
+        values = counters.values | dict(zip(ROW_COUNTERS, calls, strict=True))
+        counters = msgspec.structs.replace(counters, values=values)
+    return msgspec.structs.replace(state, counters=resumed(counters, now))
 
 
 def _only_calls(before: ServiceState, after: ServiceState) -> bool:
-    """Whether nothing changed but the call totals, which are kept apart."""
+    """Whether nothing changed but the call totals, which are stored apart."""
+    if before is after:
+        return True
     if before.counters.unscraped != after.counters.unscraped:
         return False
     if without_call_totals(before.row) != without_call_totals(after.row):

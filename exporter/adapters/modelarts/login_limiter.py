@@ -96,11 +96,11 @@ class LoginLimiter:
             self._room(state)
             return Permit(self, state, counted=False)
 
-    def reset(self) -> None:
-        """Forget all refusals, as after a reload of the config."""
+    def retry_now(self) -> None:
+        """Do not wait for the next try, as after a reload; no more tries in a window than before."""
         with self.changed:
             for state in self._states.values():
-                state.refusals = LoginBackoff()
+                state.refusals = state.refusals.hurried()
             self.changed.notify_all()
 
     def _state(self, secret: str) -> _State:

@@ -1,4 +1,4 @@
-"""The gate that every request of one project passes, and where it waits for the budget."""
+"""What every request of one project passes, and where it waits for its turn."""
 
 import threading
 import time
@@ -6,25 +6,33 @@ from collections.abc import Callable
 
 from exporter.core.polling.rate_limit import TokenBucket
 from exporter.core.source import Stopping
+from exporter.core.times import Ticks
 
 
-def monotonic_ms() -> int:
+def monotonic_ms() -> Ticks:
     """Milliseconds that never step back; their zero has no meaning."""
-    return time.monotonic_ns() // 1_000_000
+    return Ticks(time.monotonic_ns() // 1_000_000)
 
 
 class RateLimiter:
-    """A `Budget` that threads share.
+    """A `TokenBucket` that threads share.
 
     Args:
         limit_per_second: the configured `rate_limit`, > 0.
         clock: milliseconds of a clock that never steps back.
+        after: the limiter of the same cloud that this one takes over from, with what it has learned.
 
     """
 
-    def __init__(self, limit_per_second: float, clock: Callable[[], int] = monotonic_ms) -> None:
+    def __init__(
+        self,
+        limit_per_second: float,
+        clock: Callable[[], int] = monotonic_ms,
+        after: "RateLimiter | None" = None,
+    ) -> None:
         self._clock = clock
-        self._budget = TokenBucket.full(limit_per_second, clock())
+        bucket = TokenBucket.full(limit_per_second, clock()) if after is None else after.bucket
+        self._bucket = bucket.with_limit(limit_per_second, clock())
         self._changed = threading.Condition()
         self._stopped = False
 
@@ -33,22 +41,28 @@ class RateLimiter:
         with self._changed:
             while not self._stopped:
                 now = self._clock()
-                ready = self._budget.ready_at(now)
+                ready = self._bucket.ready_at(now)
                 if ready <= now:
-                    self._budget = self._budget.take(now)
+                    self._bucket = self._bucket.take(now)
                     return
                 self._changed.wait((ready - now) / 1000)
         raise Stopping("The exporter is stopping.")
 
+    @property
+    def bucket(self) -> TokenBucket:
+        """What is known of the cloud's limit."""
+        with self._changed:
+            return self._bucket
+
     def throttled(self, wait_seconds: float | None, allowed_per_second: float | None) -> None:
         """The cloud answered 429; what it said about the wait and the rate, as far as it did."""
         with self._changed:
-            self._budget = self._budget.throttled(self._clock(), wait_seconds, allowed_per_second)
+            self._bucket = self._bucket.throttled(self._clock(), wait_seconds, allowed_per_second)
 
     def rate(self) -> float:
         """The rate in force, in requests per second."""
         with self._changed:
-            return self._budget.rate(self._clock())
+            return self._bucket.rate(self._clock())
 
     def stop(self) -> None:
         """Let nothing more through, and wake who waits."""

@@ -23,10 +23,14 @@ _EOF = b"# EOF\n"
 
 
 class Page:
-    """The exposition at one moment; immutable, so any thread may read it without a lock."""
+    """The exposition at one moment; immutable, so any thread may read it without a lock.
 
-    def __init__(self, columns: "tuple[_Column, ...]") -> None:
+    `number` rises with each page: a scrape of one has seen whatever an earlier one showed.
+    """
+
+    def __init__(self, columns: "tuple[_Column, ...]", number: int) -> None:
         self._columns = columns
+        self.number = number
 
     def body(self, *, openmetrics: bool, gzip: bool, tail: bytes) -> list[bytes]:
         """The answer to a scrape, in pieces to be sent one after the other.
@@ -67,18 +71,21 @@ class Exposition:
     def __init__(self, service_families: Sequence[Family], project_families: Sequence[Family]) -> None:
         self._services = _Table(service_families)
         self._projects = _Table(project_families)
-        self._page = Page(self._services.columns + self._projects.columns)
+        self._page = Page(self._services.columns + self._projects.columns, 0)
 
     def update(
-        self, services: Mapping[tuple[str, str], Any | None], projects: Mapping[str, Any | None]
+        self,
+        services: Mapping[tuple[str, str], Any | None],
+        projects: Mapping[str, Any | None],
+        number: int = 0,
     ) -> None:
         """Show these subjects as they are now, and those that are None no more; all others stay.
 
-        The keys give the order of the lines: (project, service_id), and project.
+        The keys give the order of the lines: (project, service_id), and project. `number` is the page's.
         """
         self._services.update(services)
         self._projects.update(projects)
-        self._page = Page(self._services.columns + self._projects.columns)
+        self._page = Page(self._services.columns + self._projects.columns, number)
 
     def page(self) -> Page:
         """The page as the last update left it."""

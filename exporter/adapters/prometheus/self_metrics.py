@@ -142,6 +142,8 @@ class SelfMetrics:
 
     def request(self, project: str, endpoint: str, code: str, seconds: float) -> None:
         """One request ended; `code` is the HTTP status, or `error` when no answer came."""
+        if project not in self._projects:
+            return  # a reload took the project out while the request was under way
         self._requests.labels(project, endpoint, code).inc()
         self._request_duration.labels(project, endpoint).observe(seconds)
 

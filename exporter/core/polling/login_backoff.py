@@ -33,12 +33,16 @@ class LoginBackoff:
         """The cloud said that the credential is locked: as if all tries of a window had been used."""
         return LoginBackoff(times=(now,) * MOST_IN_WINDOW, in_a_row=self.in_a_row + MOST_IN_WINDOW)
 
+    def hurried(self) -> "LoginBackoff":
+        """The next try need not wait for its time, only for room in the window."""
+        return replace(self, in_a_row=0)
+
     def next_try(self) -> int | None:
         """When it may be tried again; None: it is not refused."""
         if not self.times:
             return None
         # The shift is bounded because 2 s doubled eight times is already more than the longest wait.
-        wait = min(LONGEST_WAIT_MS, FIRST_WAIT_MS << min(self.in_a_row - 1, 8))
+        wait = min(LONGEST_WAIT_MS, FIRST_WAIT_MS << min(self.in_a_row - 1, 8)) if self.in_a_row else 0
         due = self.times[-1] + wait
         if len(self.times) == MOST_IN_WINDOW:
             # The window is closed at both ends: one millisecond more, and the oldest has left it.

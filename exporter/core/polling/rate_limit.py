@@ -51,6 +51,14 @@ class TokenBucket:
         """A bucket that nothing has been taken from."""
         return cls(limit=limit, since=now, tokens=max(1.0, limit * BURST_SECONDS), learned=limit)
 
+    def with_limit(self, limit: float, now: int) -> "TokenBucket":
+        """The same under another configured rate: a pause goes on, and what was learned downwards stays."""
+        if limit == self.limit:
+            return self
+        state = self._advanced(now)
+        learned = limit if state.learned >= state.limit else min(limit, state.learned)
+        return replace(state, limit=limit, learned=learned, tokens=min(state.tokens, max(1.0, learned)))
+
     def rate(self, now: int) -> float:
         """The rate in force at `now`."""
         elapsed = max(0, now - self.since)

@@ -1,0 +1,78 @@
+"""What one step of the poll loop changed: one frozen value for the store, readers, log and metrics."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from exporter.core.accounting.labels import ProjectView
+from exporter.core.accounting.service_state import Outcome, ServiceState
+from exporter.core.records import ServiceList
+from exporter.core.source import RemoteError
+from exporter.core.times import EpochMs
+from exporter.engine.fetch import PollResult
+
+ProjectKey = tuple[str, str]  # name and project_id
+CallTotals = tuple[float, ...]  # what the `ROW_COUNTERS` of a service are at
+
+
+class StateChange(NamedTuple):
+    """A service before and after; `before` is None if it is new, `present` False once it is gone."""
+
+    before: ServiceState | None
+    after: ServiceState
+    present: bool = True
+
+
+class ListOutcome(NamedTuple):
+    """A list that was read, or could not be; `error_before` is the error of the list before, "" for none."""
+
+    at: EpochMs
+    result: ServiceList | RemoteError
+    error_before: str
+
+
+class PollOutcome(NamedTuple):
+    """A service that was read, or could not be; `outcome` is None where the service is gone."""
+
+    result: PollResult
+    before: ServiceState | None
+    outcome: Outcome | None
+
+
+class ProjectStatus(NamedTuple):
+    """How reading a project goes, for the pages and for readiness."""
+
+    name: str
+    up: bool | None  # None: not listed yet
+    error: str
+    services: int
+    listed_at: EpochMs | None  # the last complete list
+
+
+class ProjectChange(NamedTuple):
+    """What changed in one project.
+
+    `services` has those that changed, by service_id. `call_totals` has those of all services where any of
+    them, or the project's own totals in `view`, changed: the store keeps them in one record. `outcomes` is
+    what was counted, by service_id; `poll_seconds` how long each cycle of polls took that has ended.
+    """
+
+    key: ProjectKey
+    view: ProjectView
+    status: ProjectStatus
+    services: Mapping[str, StateChange] = {}
+    call_totals: Mapping[str, CallTotals] | None = None
+    outcomes: tuple[tuple[str, Outcome], ...] = ()
+    lists: tuple[ListOutcome, ...] = ()
+    polls: tuple[PollOutcome, ...] = ()
+    poll_seconds: tuple[float, ...] = ()
+    rate: float | None = None  # requests per second that are allowed now
+
+
+class ChangeSet(NamedTuple):
+    """What changed in one step. `removed` names the projects that are no longer read."""
+
+    projects: tuple[ProjectChange, ...] = ()
+    removed: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.projects or self.removed)

@@ -1,0 +1,238 @@
+"""One project as the poll loop drives it: what is due, and what each answer makes of it.
+
+The loop asks `take_due` for jobs, has them done elsewhere, and hands each result to `answered`. Every change
+of a project's state happens in a call of this object, on the loop's thread; nothing here waits or does I/O.
+
+    take_due  ->  ListJob, PollJob        the queue says which services are due
+    answered  ->  the state changes       counted, but seen by nobody yet
+    change    ->  ProjectChange           what is not written yet, as one frozen value
+    written   ->                          the value is durable; readers may see it
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from exporter.core.accounting.service_state import ROW_COUNTERS, Outcome, ServiceState
+from exporter.core.records import ServiceList
+from exporter.core.source import Refused, RemoteError, Source, Stopping
+from exporter.core.times import EpochMs, Ticks
+from exporter.engine.changes import (
+    CallTotals,
+    ListOutcome,
+    PollOutcome,
+    ProjectChange,
+    StateChange,
+)
+from exporter.engine.fetch import Fetcher, ListJob, PollJob, PollResult, Result
+from exporter.engine.poll_queue import PollQueue
+from exporter.engine.project_state import ProjectSettings, ProjectState, StoredProject
+
+# While a credential is refused, no request goes out before its next try is due. Asking this often only
+# notices at once when the credential's file was changed.
+_REFUSED_AGAIN_MS = 1000
+
+
+class ProjectResources(NamedTuple):
+    """How a project is read: where, by which threads, how fast, and how all of it ends."""
+
+    source: Source
+    fetcher: Fetcher
+    stop: Callable[[], None]
+    rate: Callable[[], float]
+
+
+class ProjectPoller:
+    """See the module.
+
+    Args:
+        settings: from the configuration.
+        resources: how it is read.
+        stored: what is known of it from before.
+        tick: now.
+
+    """
+
+    def __init__(
+        self, settings: ProjectSettings, resources: ProjectResources, stored: StoredProject, tick: Ticks
+    ) -> None:
+        self.resources = resources
+        self._state = ProjectState(settings, stored)
+        self._queue = PollQueue(settings.intervals, settings.concurrency)
+        for state in self._state.services.values():
+            self._queue.begin(state, tick)
+        self._list_due: Ticks | None = tick  # None while it is being read
+        self._login_refused = True  # until the first list has shown that the credential is accepted
+        self._cycle_begun: Ticks | None = None
+        self._cycle_waits_for: set[str] = set()
+        self._outcomes: list[tuple[str, Outcome]] = []
+        self._lists: list[ListOutcome] = []
+        self._polls: list[PollOutcome] = []
+        self._poll_seconds: list[float] = []
+        self._shown: ProjectChange | None = None  # the last change that was written
+
+    @property
+    def settings(self) -> ProjectSettings:
+        """The settings in force."""
+        return self._state.settings
+
+    # --- the configuration -------------------------------------------------------------------------
+
+    def reconfigure(self, settings: ProjectSettings, resources: ProjectResources, tick: Ticks) -> None:
+        """Go on with other settings. With other resources, what is under way is asked for again."""
+        replaced = resources is not self.resources
+        for service_id in self._state.reconfigure(settings):
+            self._queue.end(service_id)
+        if replaced:
+            self.stop()
+            self.resources = resources
+            self._list_due, self._login_refused = tick, True
+            self._queue.abandon_reads(self._state.services.values(), tick)
+        self._queue.reconfigure(settings.intervals, settings.concurrency, self._state.services.values(), tick)
+
+    def stop(self) -> None:
+        """Let the threads go; what is under way is not waited for."""
+        self.resources.stop()
+        self.resources.fetcher.stop()
+
+    # --- what is due -------------------------------------------------------------------------------
+
+    def take_due(self, tick: Ticks) -> list[ListJob | PollJob]:
+        """The jobs to do now; each is under way from here on."""
+        jobs: list[ListJob | PollJob] = []
+        if self._list_due is not None and self._list_due <= tick:
+            self._list_due = None
+            jobs.append(ListJob(tick))
+        while self._has_room:
+            job = self._queue.next_job(self._state.services.__getitem__, tick)
+            if job is None:
+                break
+            jobs.append(job)
+        return jobs
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether a service may be polled: a thread is free, and the credential is not refused."""
+        under_way = self._queue.reading + (self._list_due is None)
+        return not self._login_refused and under_way < self.settings.concurrency
+
+    def next_due(self) -> int | None:
+        """When (ticks) there will be something to do; None while only an answer can change that."""
+        dues = [self._list_due, self._queue.next_due() if self._has_room else None]
+        return min((due for due in dues if due is not None), default=None)
+
+    def caught_up(self, tick: Ticks) -> bool:
+        """Whether it was listed, or failed to be, and no service that was due is unread."""
+        return self._state.up is not None and (self._login_refused or not self._queue.overdue(tick))
+
+    # --- answers -----------------------------------------------------------------------------------
+
+    def answered(self, job: ListJob | PollJob, result: Result, now: EpochMs, tick: Ticks) -> None:
+        """Take over the result of a job."""
+        if isinstance(result.error if isinstance(result, PollResult) else result, Stopping):
+            return  # nobody asked the cloud
+        if isinstance(result, PollResult):
+            self._polled(result, now, tick)
+        else:
+            self._listed(job.begun, result, now, tick)
+
+    def _listed(self, begun: Ticks, result: ServiceList | RemoteError, now: EpochMs, tick: Ticks) -> None:
+        self._login_refused = isinstance(result, Refused)
+        wait = _REFUSED_AGAIN_MS if self._login_refused else self.settings.intervals.interval
+        self._list_due = Ticks(max(begun + wait, tick))
+        self._lists.append(ListOutcome(now, result, self._state.error))
+        if isinstance(result, RemoteError):
+            self._state.list_failed(str(result))
+            return
+        effects, outcomes = self._state.apply_list(result, now, tick)
+        self._outcomes += outcomes
+        for service_id in effects.new:
+            self._queue.begin(self._state.services[service_id], tick)
+        for service_id in effects.changed:
+            self._queue.changed(self._state.services[service_id], tick)
+        for service_id in effects.gone:
+            self._queue.end(service_id)
+        self._begin_cycle(begun, tick)
+
+    def _polled(self, result: PollResult, now: EpochMs, tick: Ticks) -> None:
+        service_id = result.job.service_id
+        before = self._state.services.get(service_id)
+        self._queue.returned(service_id)
+        outcome = self._state.apply_poll(result, now, tick)
+        if outcome is None:
+            self._queue.end(service_id)
+        else:
+            self._outcomes.append((service_id, outcome))
+            self._queue.was_read(result, outcome.state, tick)
+        if isinstance(result.error, Refused):
+            # The list alone finds out when the credential is accepted again.
+            self._login_refused = True
+            if self._list_due is not None:
+                self._list_due = tick
+        self._polls.append(PollOutcome(result, before, outcome))
+        self._cycle_waits_for.discard(service_id)
+        self._end_cycle(tick)
+
+    # A cycle is a list and the reads that were due with it; the next one begins with a list after its end.
+
+    def _begin_cycle(self, begun: Ticks, tick: Ticks) -> None:
+        due = self._queue.overdue(tick)
+        if self._cycle_begun is None:
+            self._cycle_begun, self._cycle_waits_for = begun, set(due)
+        else:
+            self._cycle_waits_for &= due  # some may be gone
+        self._end_cycle(tick)
+
+    def _end_cycle(self, tick: Ticks) -> None:
+        if self._cycle_begun is not None and not self._cycle_waits_for:
+            self._poll_seconds.append((tick - self._cycle_begun) / 1000)
+            self._cycle_begun = None
+
+    def release(self, service_id: str, names: frozenset[str], now: EpochMs) -> None:
+        """Show these counters, whose 0 was scraped or held for long enough; "": the project's own."""
+        self._state.release(service_id, names, now)
+
+    # --- what changed ------------------------------------------------------------------------------
+
+    def change(self) -> ProjectChange | None:
+        """What changed since the last one that was `written`; None for nothing."""
+        services, totals_changed = self._state.unwritten()
+        if self._shown is None:
+            # The first one shows what was in the store, which needs no writing.
+            services = {sid: StateChange(s, s) for sid, s in self._state.services.items()} | services
+        found = ProjectChange(
+            self.settings.key,
+            self._state.view(),
+            self._state.status(),
+            services,
+            self._call_totals(services, totals_changed=totals_changed),
+            tuple(self._outcomes),
+            tuple(self._lists),
+            tuple(self._polls),
+            tuple(self._poll_seconds),
+        )
+        return None if found == self._shown else found._replace(rate=self.resources.rate())
+
+    def _call_totals(
+        self, services: dict[str, StateChange], *, totals_changed: bool
+    ) -> dict[str, CallTotals] | None:
+        if totals_changed or any(_calls_differ(change) for change in services.values()):
+            return {service_id: call_totals(state) for service_id, state in self._state.services.items()}
+        return None
+
+    def written(self, change: ProjectChange) -> None:
+        """The change is in the store and shown."""
+        self._state.written()
+        for told in (self._outcomes, self._lists, self._polls, self._poll_seconds):
+            told.clear()
+        self._shown = ProjectChange(change.key, change.view, change.status)
+
+
+def call_totals(state: ServiceState) -> CallTotals:
+    """What the service's counters of calls are at."""
+    return tuple(state.counters.values[name] for name in ROW_COUNTERS)
+
+
+def _calls_differ(change: StateChange) -> bool:
+    return change.present and (
+        change.before is None or call_totals(change.before) != call_totals(change.after)
+    )
