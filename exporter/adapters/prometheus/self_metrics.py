@@ -3,6 +3,8 @@
 import platform
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
+from threading import Lock
+from typing import Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -32,6 +34,11 @@ _POLL_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
 _EOF = b"# EOF\n"
+
+Kind = TypeVar("Kind", Counter, Gauge, Histogram)
+_NOWHERE: dict[type, Any] = {
+    kind: kind("nowhere", "Not shown", registry=None) for kind in (Counter, Gauge, Histogram)
+}
 
 
 class SelfMetrics:
@@ -122,6 +129,7 @@ class SelfMetrics:
         self._alerts_firing = self._gauge("alerts_firing", "Alerts that are pushed at present", "alertname")
 
         self._build_info.labels(version, revision, platform.python_version()).set(1)
+        self._retaining = Lock()  # so that no request under way begins a series anew that is just removed
         self._projects: set[str] = set()
         self._alertmanagers: set[str] = set()
         self.retain(projects, alertmanagers)
@@ -129,67 +137,66 @@ class SelfMetrics:
     def retain(self, projects: Iterable[str], alertmanagers: Iterable[str]) -> None:
         """Go on with these projects and Alertmanagers: new ones begin at 0, the series of all others go."""
         projects, alertmanagers = set(projects), set(alertmanagers)
-        for gone in self._projects - projects:
-            for metric in self._of_projects():
-                metric.remove_by_labels({"project": gone})
-        for gone in self._alertmanagers - alertmanagers:
-            self._notifications.remove_by_labels({"alertmanager": gone})
-        for project in sorted(projects - self._projects):
-            self._begin(project)
-        for alertmanager, outcome in product(sorted(alertmanagers - self._alertmanagers), _OUTCOMES):
-            self._notifications.labels(alertmanager, outcome)
-        self._projects, self._alertmanagers = projects, alertmanagers
+        with self._retaining:
+            for gone in self._projects - projects:
+                for metric in self._of_projects():
+                    metric.remove_by_labels({"project": gone})
+            for gone in self._alertmanagers - alertmanagers:
+                self._notifications.remove_by_labels({"alertmanager": gone})
+            for project in sorted(projects - self._projects):
+                self._begin(project)
+            for alertmanager, outcome in product(sorted(alertmanagers - self._alertmanagers), _OUTCOMES):
+                self._notifications.labels(alertmanager, outcome)
+            self._projects, self._alertmanagers = projects, alertmanagers
 
     def request(self, project: str, endpoint: str, code: str, seconds: float) -> None:
         """One request ended; `code` is the HTTP status, or `error` when no answer came."""
-        if project not in self._projects:
-            return  # a reload took the project out while the request was under way
-        self._requests.labels(project, endpoint, code).inc()
-        self._request_duration.labels(project, endpoint).observe(seconds)
+        self._of(self._requests, project, endpoint, code).inc()
+        self._of(self._request_duration, project, endpoint).observe(seconds)
 
     def throttled(self, project: str) -> None:
         """One request was answered with 429."""
-        self._throttled.labels(project).inc()
+        self._of(self._throttled, project).inc()
 
     def torn(self, project: str) -> None:
         """One read was thrown away, because its rows disagreed with their own count."""
-        self._torn.labels(project).inc()
+        self._of(self._torn, project).inc()
 
     def anomaly(self, project: str, kind: str) -> None:
         """One settled entry vanished, changed, or is dated in the future."""
-        self._anomalies.labels(project, kind).inc()
+        self._of(self._anomalies, project, kind).inc()
 
     def unknown(self, project: str, field: str) -> None:
         """One value of this field is none that we know."""
-        self._unknown.labels(project, field).inc()
+        self._of(self._unknown, project, field).inc()
 
     def unclassified(self, project: str) -> None:
         """No rule knew the text of one event."""
-        self._unclassified.labels(project).inc()
+        self._of(self._unclassified, project).inc()
 
     def clock_skew(self, project: str, seconds: float) -> None:
         """The cloud's clock minus ours."""
-        self._clock_skew.labels(project).set(seconds)
+        self._of(self._clock_skew, project).set(seconds)
 
     def token_expiry(self, project: str, epoch_seconds: float) -> None:
         """When the token in use expires."""
-        self._token_expiry.labels(project).set(epoch_seconds)
+        self._of(self._token_expiry, project).set(epoch_seconds)
 
     def listed(self, project: str, epoch_seconds: float) -> None:
         """A complete list was read."""
-        self._last_list.labels(project).set(epoch_seconds)
+        self._of(self._last_list, project).set(epoch_seconds)
 
     def poll_duration(self, project: str, seconds: float) -> None:
         """A poll ended: its list and every read that the list asked for."""
-        self._poll_duration.labels(project).observe(seconds)
+        self._of(self._poll_duration, project).observe(seconds)
 
     def poll_interval(self, project: str, seconds: float) -> None:
         """How often the list is read."""
-        self._poll_interval.labels(project).set(seconds)
+        self._of(self._poll_interval, project).set(seconds)
 
     def rate(self, project: str, per_second: float) -> None:
         """Requests per second that the limiter allows now."""
-        self._rate_limit.labels(project).set(per_second)
+        self._of(self._rate_limit, project).set(per_second)
 
     def commit(self, seconds: float) -> None:
         """A commit is durable."""
@@ -225,6 +232,14 @@ class SelfMetrics:
         for metric in self._registry.collect():
             metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             yield metric
+
+    def _of(self, metric: Kind, project: str, *labels: str) -> Kind:
+        """The series of a project; of one that a reload has taken out, a series that is shown nowhere."""
+        with self._retaining:
+            child: Kind = (
+                metric.labels(project, *labels) if project in self._projects else _NOWHERE[type(metric)]
+            )
+            return child
 
     def _begin(self, project: str) -> None:
         for endpoint, success in _ENDPOINT_SUCCESS.items():

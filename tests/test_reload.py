@@ -1,0 +1,204 @@
+"""A reload changes what the file changed and nothing else, seen from outside a running exporter."""
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+import requests
+
+from exporter.emulator import Cloud, Server
+from exporter.emulator.faults import error
+
+from .commands import POLL, Running, configured, password, project, value
+from .live.processes import PATIENCE_SECONDS, until
+
+RELOADS = 10
+
+
+@pytest.fixture(name="cloud")
+def _cloud() -> Cloud:
+    return Cloud(lambda: time.time_ns() // 1_000_000)
+
+
+@pytest.fixture(name="url")
+def _url(cloud: Cloud) -> Iterator[str]:
+    with Server(cloud) as server:
+        yield server.url
+
+
+def reload(exporter: Running) -> requests.Response:
+    return requests.post(f"{exporter.url}/-/reload", timeout=PATIENCE_SECONDS)
+
+
+def names(text: str) -> set[str]:
+    """The series of services and projects."""
+    lines = (line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#"))
+    return {name for name in lines if not name.startswith(("modelarts_exporter_", "process_", "python_"))}
+
+
+def asked(cloud: Cloud) -> Counter[str]:
+    """How many requests each endpoint has had."""
+    with cloud.lock:
+        return Counter(request.endpoint for request in cloud.requests)
+
+
+def test_no_scrape_sees_fewer_series_while_reloads_go_on(cloud: Cloud, url: str, tmp_path: Path) -> None:
+    for number in range(300):
+        cloud.add_update(cloud.add_service(name=f"service-{number}"), "FAIL")
+    quiet = {**POLL, "sweep_interval": "1m"}
+    config = [project(url, rate_limit=2000)]
+    path = configured(tmp_path, *config, poll=quiet)
+    with Running(tmp_path, path, "--web.enable-lifecycle") as exporter:
+        exporter.ready()
+        until(lambda: exporter.metrics().count("modelarts_service_update_failing{"), lambda n: n == 300)
+        before, done, missing = names(exporter.metrics()), Event(), []
+
+        def scrape() -> None:
+            while not done.is_set():
+                missing.append(before - names(exporter.metrics()))
+
+        scraper = Thread(target=scrape)
+        scraper.start()
+        try:
+            for number in range(RELOADS):
+                # The intervals, the resources and the families change in turn, or nothing does.
+                configured(
+                    tmp_path,
+                    project(url, rate_limit=2000 + number // 3),
+                    poll={**quiet, "interval": f"{1 + number % 2}s"},
+                    metrics={"edge_nodes": number % 4 != 1},
+                )
+                assert reload(exporter).status_code == 200
+                exporter.child.send_signal(signal.SIGHUP)
+        finally:
+            done.set()
+            scraper.join()
+        assert len(missing) > RELOADS
+        assert [found for found in missing if found] == []
+
+
+def test_a_file_that_is_the_same_asks_the_cloud_for_nothing(cloud: Cloud, url: str, tmp_path: Path) -> None:
+    for number in range(20):
+        cloud.add_update(cloud.add_service(name=f"service-{number}"), "SUCCESS")
+    rarely = {"interval": "1h", "active_interval": "1h", "sweep_interval": "1h", "lateness": "5s"}
+    with Running(
+        tmp_path, configured(tmp_path, project(url), poll=rarely), "--web.enable-lifecycle"
+    ) as exporter:
+        exporter.ready()
+        until(lambda: asked(cloud)["events"], lambda count: count == 20)
+        exporter.await_value(20, "modelarts_services")
+        before = asked(cloud)
+        for _ in range(RELOADS):
+            assert reload(exporter).status_code == 200
+        # Another rate concerns what reads, which then lists anew; the token is still good.
+        configured(tmp_path, project(url, rate_limit=99), poll=rarely)
+        assert reload(exporter).status_code == 200
+        until(lambda: asked(cloud)["list"], lambda count: count == before["list"] + 1)
+        after = asked(cloud)
+    assert before["token"] == 1
+    assert {name: after[name] - before[name] for name in ("token", "logs", "events")} == {
+        "token": 0,
+        "logs": 0,
+        "events": 0,
+    }
+
+
+def test_no_request_goes_out_during_a_pause_whatever_a_reload_changes(
+    cloud: Cloud, url: str, tmp_path: Path
+) -> None:
+    cloud.add_update(cloud.add_service(name="mnist"), "SUCCESS")
+    config = configured(tmp_path, project(url))
+    with Running(tmp_path, config, "--web.enable-lifecycle") as exporter:
+        exporter.ready()
+        with cloud.lock:
+            cloud.faults.add(
+                error(
+                    429,
+                    "APIG.0308",
+                    "The throttling threshold has been reached",
+                    headers={"Retry-After": "600"},
+                )
+            )
+        exporter.await_value(1, "modelarts_exporter_api_throttled_total")
+        before = asked(cloud)
+        for number in range(RELOADS):
+            configured(tmp_path, project(url, rate_limit=50 + number // 2, concurrency=2 + number % 2))
+            assert reload(exporter).status_code == 200
+        assert value(exporter.metrics(), "modelarts_exporter_api_rate_limit") is not None
+        assert exporter.end() == 0
+    assert asked(cloud) == before
+
+
+def test_a_refused_user_gets_no_further_tries_by_reloads(cloud: Cloud, url: str, tmp_path: Path) -> None:
+    def configure(number: int) -> str:
+        return configured(tmp_path, project(url, auth=password(url, "wrong"), rate_limit=50 + number // 2))
+
+    with Running(tmp_path, configure(0), "--web.enable-lifecycle") as exporter:
+        exporter.ready()
+        for number in range(RELOADS):
+            configure(number)
+            assert reload(exporter).status_code == 200
+            until(lambda: "cannot list services" in exporter.said())
+        until(lambda: asked(cloud)["token"], lambda count: count == 4)
+        assert exporter.end() == 0
+    assert asked(cloud)["token"] == 4  # the fifth would lock the user
+
+
+def test_a_service_that_is_left_out_and_taken_in_again_never_shows_older_calls(
+    cloud: Cloud, url: str, tmp_path: Path
+) -> None:
+    service_id = cloud.add_service(name="mnist", invocation_times=1000)
+    calls = "modelarts_service_invocations_total"
+    config = configured(tmp_path, project(url))
+    with Running(tmp_path, config, "--web.enable-lifecycle") as exporter:
+        exporter.ready()
+        exporter.await_value(1000, calls)
+        with cloud.lock:
+            cloud.patch_service(service_id, invocation_times=1500)
+        exporter.await_value(1500, calls)
+        configured(tmp_path, project(url, services={"exclude_names": ["mnist"]}))
+        assert reload(exporter).status_code == 200
+        assert value(exporter.metrics(), calls) is None
+        configured(tmp_path, project(url))
+        assert reload(exporter).status_code == 200
+        # The first value that is shown is the newest one that ever was.
+        assert until(lambda: value(exporter.metrics(), calls), lambda found: found is not None) == 1500
+
+
+def test_of_two_reloads_at_once_the_newer_file_ends_in_force(cloud: Cloud, url: str, tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        cloud.add_service(name=name)
+    with Running(tmp_path, configured(tmp_path, project(url)), "--web.enable-lifecycle") as exporter:
+        exporter.ready()
+        exporter.await_value(2, "modelarts_services")
+        for number in range(RELOADS):
+            configured(tmp_path, project(url, services={"include_names": ["old"]}, rate_limit=50 + number))
+            first = Thread(target=reload, args=(exporter,))
+            first.start()
+            configured(tmp_path, project(url, services={"include_names": ["new"]}))
+            assert reload(exporter).status_code == 200
+            first.join()
+            assert 'service_name="old"' not in exporter.metrics()
+        exporter.await_value(1, "modelarts_service_info", service_name="new")
+
+
+def test_a_project_that_is_taken_out_gets_no_series_back_from_a_request_under_way(
+    cloud: Cloud, url: str, tmp_path: Path
+) -> None:
+    cloud.add_service(name="mnist")
+    other = cloud.add_project("f" * 32)
+    for number in range(50):
+        cloud.add_service(other, name=f"elsewhere-{number}")
+    both = [project(url), project(url, "second", project_id=other)]
+    with Running(tmp_path, configured(tmp_path, *both), "--web.enable-lifecycle") as exporter:
+        exporter.ready()
+        for _ in range(RELOADS):
+            configured(tmp_path, *both)
+            assert reload(exporter).status_code == 200
+            configured(tmp_path, both[0])
+            assert reload(exporter).status_code == 200
+            assert 'project="second"' not in exporter.metrics()
