@@ -192,3 +192,20 @@ def test_the_gate_waits_for_its_own_clock() -> None:
     for _ in range(1005):
         rate_limiter.enter()
     assert rate_limiter.rate() == 1000
+
+
+# --- another configured rate ----------------------------------------------------------------------------
+
+
+def test_another_limit_is_in_force_at_once_where_nothing_was_learned() -> None:
+    for limit in (2.0, 20.0):
+        bucket = TokenBucket.full(5, 0).with_limit(limit, 1000)
+        assert (bucket.rate(1000), bucket.limit) == (limit, limit)
+
+
+def test_another_limit_ends_no_pause_and_forgets_no_learned_rate() -> None:
+    paused = TokenBucket.full(5, 0).throttled(0, wait_seconds=60, allowed_per_second=1)
+    for limit in (2.0, 20.0):
+        bucket = paused.with_limit(limit, 1000)
+        assert bucket.ready_at(1000) == 60_000
+        assert bucket.rate(60_000) == 1

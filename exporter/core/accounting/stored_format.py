@@ -27,10 +27,7 @@ def _with_standard_names(kind: Kind, fields: Fields) -> Fields:
     if state.get("alert") is not None:
         state["alert"] = _renamed(state["alert"], {"since": "active_at", "ended": "resolved_at"})
     ledger = {"known": "read_once", "history": "preexisting", "final_until": "watermark"}
-    for log in ("updates", "events"):
-        if log in state:
-            state[log] = _renamed(state[log], ledger)
-    return state
+    return state | {log: _renamed(state[log], ledger) for log in ("updates", "events") if log in state}
 
 
 # Step n leads from version n + 1 to n + 2. A step is never edited once it is released.

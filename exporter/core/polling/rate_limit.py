@@ -53,8 +53,6 @@ class TokenBucket:
 
     def with_limit(self, limit: float, now: int) -> "TokenBucket":
         """The same under another configured rate: a pause goes on, and what was learned downwards stays."""
-        if limit == self.limit:
-            return self
         state = self._advanced(now)
         learned = limit if state.learned >= state.limit else min(limit, state.learned)
         return replace(state, limit=limit, learned=learned, tokens=min(state.tokens, max(1.0, learned)))
