@@ -114,14 +114,12 @@ class Exporter:
         self._failure: BaseException | None = None
         self._writer = Thread(target=self._write, name="writer", daemon=True)
         self._app = WebApp(
-            page=lambda: self._publisher.snapshot.page,
+            snapshot=lambda: self._publisher.snapshot,
             on_scraped=self.poller.scraped,
             render_self_metrics=self._metrics.render,
             healthy=self.healthy,
             ready=self.ready,
             reload=self.reload if options.lifecycle else None,
-            services=lambda: self._publisher.snapshot.services,
-            projects=lambda: self._publisher.snapshot.projects,
             history=self.poller.history,
             clock=now_ms,
             remedy=self._remedy,

@@ -16,18 +16,19 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 
 from exporter.adapters.prometheus.exposition import Exposition
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
-from exporter.adapters.web.app import Page, WebApp
+from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.server import WebServer
+from exporter.adapters.web.snapshot import Page
 from exporter.core.metrics.family import Family, Sample
 
 CHANGES_PER_SECOND = 50
@@ -100,6 +101,14 @@ class Rival:
             yield metric
 
 
+class Shown(NamedTuple):
+    """A snapshot that has nothing but metrics."""
+
+    page: Page
+    projects: tuple[()] = ()
+    services: Mapping[Key, Any] = {}
+
+
 class Ready:
     """A page that is nothing but ready bytes."""
 
@@ -134,14 +143,12 @@ def scrape(port: int, pause: float, count: int, answer: "multiprocessing.Queue[l
 def measure(label: str, page: Callable[[], Page], metrics: Callable[[bool], bytes]) -> float:
     """Serve, scrape, and print what a scrape took; return the median."""
     app = WebApp(
-        page=page,
+        snapshot=lambda: Shown(page()),
         on_scraped=lambda _: None,
         render_self_metrics=metrics,
         healthy=lambda: (True, ""),
         ready=lambda: (True, ""),
         reload=None,
-        services=dict,
-        projects=list,
         history=lambda project, service_id: None,
         clock=lambda: 0,
         remedy=lambda text: "",

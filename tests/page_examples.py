@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from exporter.adapters.web.snapshot import Page
 from exporter.core.accounting.apply_events import apply_events
 from exporter.core.accounting.apply_updates import CountingPolicy, apply_updates
 from exporter.core.accounting.history import History, extended
@@ -89,6 +90,22 @@ class Deployment(NamedTuple):
         )
 
 
+class NoMetrics:
+    """A page of metrics without any."""
+
+    def body(self, *, openmetrics: bool, gzip: bool, tail: bytes) -> list[bytes]:
+        """Nothing."""
+        return []
+
+
+class Shown(NamedTuple):
+    """What an answer is made of."""
+
+    page: Page
+    projects: Sequence[ProjectStatus]
+    services: Mapping[tuple[str, str], ServiceView]
+
+
 class Fleet:
     """What the pages ask for; `busy` is a store that has no time."""
 
@@ -148,11 +165,14 @@ class Fleet:
             raise TimeoutError
         return self.histories.get((project, service_id))
 
+    def snapshot(self) -> Shown:
+        """What is shown at this moment."""
+        return Shown(NoMetrics(), tuple(self.statuses), dict(self.services))
+
     def doors(self) -> Mapping[str, object]:
         """The arguments of the application that lead here."""
         return {
-            "services": lambda: self.services,
-            "projects": lambda: self.statuses,
+            "snapshot": self.snapshot,
             "history": self.history,
             "clock": lambda: self.now,
             "remedy": lambda text: CLASSIFIER.classify(ABNORMAL, text).remedy,

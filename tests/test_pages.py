@@ -52,7 +52,6 @@ WAIT = 20  # seconds until a test gives up on something that takes milliseconds
 def serving(fleet: Fleet, **other: Any) -> Iterator[str]:
     """The base URL of the pages of a fleet."""
     arguments: dict[str, Any] = {
-        "page": lambda: None,
         "on_scraped": lambda page: None,
         "render_self_metrics": lambda openmetrics: b"",
         "healthy": lambda: (True, "ok"),
@@ -87,13 +86,6 @@ def words(answer: requests.Response) -> str:
     """What a reader sees, in one line."""
     text = re.sub(r"<(title|style)\b.*?</\1>", "", answer.text, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]*>", " ", text).split())
-
-
-class Metrics:
-    """A page of metrics without any."""
-
-    def body(self, *, openmetrics: bool, gzip: bool, tail: bytes) -> list[bytes]:
-        return []
 
 
 class Links(HTMLParser):
@@ -173,6 +165,16 @@ def test_services_that_were_not_read_yet_are_not_called_well() -> None:
 def test_the_title_tells_a_tab_in_the_background_how_it_stands() -> None:
     assert "<title>7 of 15 services need attention · ModelArts exporter</title>" in ask(lively()).text
     assert "<title>recommender: Failing · ModelArts exporter</title>" in ask(lively(), SERVICE).text
+
+
+@pytest.mark.parametrize(
+    "path", ["", SERVICE, "services/nothing", "api/v1/services", f"api/v1/{SERVICE}", "metrics"]
+)
+def test_no_answer_mixes_two_moments(path: str) -> None:
+    fleet = lively()
+    moments = [fleet.snapshot()]  # a second one is not there to be had
+    ask(fleet, path, snapshot=moments.pop)
+    assert moments == []
 
 
 @pytest.mark.parametrize("path", ["", SERVICE, "services/nothing", "?page=many"])
@@ -382,7 +384,7 @@ def test_a_query_that_cannot_be_meant_is_a_400_that_says_why(path: str, sentence
 
 @pytest.mark.parametrize("path", ["", "?q=a&page=2", SERVICE, "services/nothing"])
 def test_every_link_of_a_page_is_relative_and_leads_somewhere(path: str) -> None:
-    with serving(lively(), telemetry_path="/m/n", page=Metrics) as url:
+    with serving(lively(), telemetry_path="/m/n") as url:
         page = Links(requests.get(url + path, timeout=WAIT).text)
         links = set(page.links)
         assert any(link.endswith("m/n") for link in links)

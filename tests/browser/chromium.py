@@ -32,7 +32,6 @@ def served(fleet: Fleet) -> Iterator[str]:
     """The URL of the pages of a fleet; an error in the application fails the test."""
     doors: dict[str, Any] = dict(fleet.doors())
     app: WebApp[Any] = WebApp(
-        page=lambda: None,
         on_scraped=lambda page: None,
         render_self_metrics=lambda openmetrics: b"",
         healthy=lambda: (True, "ok"),

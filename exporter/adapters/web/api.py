@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from exporter.adapters.web.response import Environ, Response
-from exporter.adapters.web.status_reader import StatusReader
+from exporter.adapters.web.status_reader import MissingService, StatusReader
 from exporter.core.formats import age_seconds, iso
 from exporter.core.pages.deployments import Deployment
 from exporter.core.pages.filters import BadQueryError
@@ -49,7 +49,7 @@ class Api:
             page, now = self._known.service(service_id, environ.get("QUERY_STRING", ""))
         except BadQueryError as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
-        if page is None:
+        if isinstance(page, MissingService):
             return _error(HTTPStatus.NOT_FOUND, "There is no service of this id.")
         if not page.history_read:
             return _error(HTTPStatus.SERVICE_UNAVAILABLE, "The store is busy; ask again in some seconds.")

@@ -2,19 +2,19 @@
 
 import gzip
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
 from exporter.adapters.web.api import Api
 from exporter.adapters.web.auth import BasicAuth
 from exporter.adapters.web.pages import Pages
 from exporter.adapters.web.response import Environ, Response, Verdict, said, verdict
+from exporter.adapters.web.snapshot import Page, Snapshot
 from exporter.adapters.web.status_reader import StatusReader
 from exporter.core.accounting.history import History
-from exporter.core.pages.overview import ProjectStatus, Services
 
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -42,13 +42,6 @@ _PACK_LEVEL = 3
 _Below = dict[str, Callable[[Environ, str], Response]]
 
 
-class Page(Protocol):
-    """One moment's metrics."""
-
-    def body(self, *, openmetrics: bool, gzip: bool, tail: bytes) -> list[bytes]:
-        """The whole answer, with our own metrics at its end."""
-
-
 P = TypeVar("P", bound=Page)
 
 
@@ -63,14 +56,12 @@ class WebApp(Generic[P]):
     """The application; any thread may call it.
 
     Args:
-        page: the metrics at this moment.
+        snapshot: what is shown at this moment.
         on_scraped: called with the page when a client has got the whole of it by GET.
         render_self_metrics: the exporter's own metrics; True: OpenMetrics without `# EOF`.
         healthy: whether the poll loop lives, and the reason.
         ready: whether there is something to show, and the reason.
         reload: read the configuration again, and say whether that went well; None: not allowed.
-        services: those present, by project and id; what it returns never changes.
-        projects: the projects in a word each.
         history: a service's last events and updates by project and id, None for none; raises `TimeoutError`.
         clock: ms since the epoch.
         remedy: what can be done about an event's text; "" for nothing.
@@ -83,14 +74,12 @@ class WebApp(Generic[P]):
     def __init__(
         self,
         *,
-        page: Callable[[], P],
+        snapshot: Callable[[], Snapshot[P]],
         on_scraped: Callable[[P], None],
         render_self_metrics: Callable[[bool], bytes],
         healthy: Callable[[], Verdict],
         ready: Callable[[], Verdict],
         reload: Callable[[], Verdict] | None,
-        services: Callable[[], Services],
-        projects: Callable[[], Sequence[ProjectStatus]],
         history: Callable[[str, str], History | None],
         clock: Callable[[], int],
         remedy: Callable[[str], str],
@@ -98,7 +87,7 @@ class WebApp(Generic[P]):
         telemetry_path: str = "/metrics",
         max_requests: int = 40,
     ) -> None:
-        self._page = page
+        self._snapshot = snapshot
         self._on_scraped = on_scraped
         self._render_self_metrics = render_self_metrics
         self._healthy = healthy
@@ -107,7 +96,7 @@ class WebApp(Generic[P]):
         self.max_requests = max_requests
         self._scrapes = threading.BoundedSemaphore(max_requests)
         self._policy = _Policy(BasicAuth({}), {})
-        known = StatusReader(services, projects, history, clock, remedy)
+        known = StatusReader(snapshot, history, clock, remedy)
         pages, api = Pages(known, version, telemetry_path, healthy), Api(known)
         # By path, then by method; HEAD goes where GET goes. A telemetry path of `/` takes the page's place.
         self._routes: dict[str, dict[str, Callable[[Environ], Response]]] = {
@@ -175,7 +164,7 @@ class WebApp(Generic[P]):
         try:
             openmetrics = openmetrics_wanted(environ.get("HTTP_ACCEPT", ""))
             packed = gzip_wanted(environ.get("HTTP_ACCEPT_ENCODING", ""))
-            page = self._page()
+            page = self._snapshot().page
             body = page.body(
                 openmetrics=openmetrics, gzip=packed, tail=self._render_self_metrics(openmetrics)
             )

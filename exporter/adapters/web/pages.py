@@ -9,7 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from exporter.adapters.web.response import Environ, Response, Verdict
-from exporter.adapters.web.status_reader import StatusReader
+from exporter.adapters.web.status_reader import MissingService, StatusReader
 from exporter.core.classifier.step_rules import PHASES
 from exporter.core.formats import age, iso, length
 from exporter.core.pages.filters import LONGEST_SEARCH, BadQueryError
@@ -84,8 +84,8 @@ class Pages:
             page, now = self._known.service(service_id, environ.get("QUERY_STRING", ""))
         except BadQueryError as error:
             return self._refused("../", error)
-        if page is None:
-            about = {"service_id": service_id, "projects": self._known.projects()}
+        if isinstance(page, MissingService):
+            about = {"service_id": service_id, "projects": page.projects}
             return self._render("missing.html", HTTPStatus.NOT_FOUND, root="../", now=now, **about)
         return self._render("service.html", root="../", now=now, page=page)
 

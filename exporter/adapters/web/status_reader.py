@@ -1,38 +1,45 @@
 """What the pages and the JSON tell, asked of the rest of the program."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from exporter.adapters.web.snapshot import Snapshot
 from exporter.core.accounting.history import History
 from exporter.core.pages.filters import parse_filter, parse_project
-from exporter.core.pages.overview import Overview, ProjectStatus, Services, found, overview
+from exporter.core.pages.overview import Overview, ProjectStatus, found, overview
 from exporter.core.pages.service_page import Remedy, ServicePage, service_page
+
+
+class MissingService(NamedTuple):
+    """No project has a service of this id; one of these projects may not have been read."""
+
+    projects: Sequence[ProjectStatus]
 
 
 class StatusReader(NamedTuple):
     """The doors to what is known; any thread may use them.
 
-    `services` are those present, by project and id, and never change. `history` is what the store keeps of
-    a service by project and id, None for nothing; it raises `TimeoutError` while the store is busy. `clock`
-    is in ms. `remedy` says what can be done about an event's text.
+    Each request takes one `snapshot`. `history` is what the store keeps of a service by project and id, None
+    for nothing; it raises `TimeoutError` while the store is busy. `clock` is in ms. `remedy` says what can be
+    done about an event's text.
     """
 
-    services: Callable[[], Services]
-    projects: Callable[[], Sequence[ProjectStatus]]
+    snapshot: Callable[[], Snapshot[Any]]
     history: Callable[[str, str], History | None]
     clock: Callable[[], int]
     remedy: Remedy
 
     def overview(self, query: str) -> tuple[Overview, int]:
         """The page of the fleet that a query string asks for, and its time (ms). Raises `BadQueryError`."""
-        now = self.clock()
-        return overview(self.services(), self.projects(), parse_filter(query), now), now
+        now, snapshot = self.clock(), self.snapshot()
+        return overview(snapshot.services, snapshot.projects, parse_filter(query), now), now
 
-    def service(self, service_id: str, query: str) -> tuple[ServicePage | None, int]:
-        """The page of a service, None if it is not known, and its time (ms). Raises `BadQueryError`."""
-        view, others = found(self.services(), service_id, parse_project(query))
+    def service(self, service_id: str, query: str) -> tuple[ServicePage | MissingService, int]:
+        """The page of a service and its time (ms). Raises `BadQueryError`."""
+        snapshot = self.snapshot()
+        view, others = found(snapshot.services, service_id, parse_project(query))
         if view is None:
-            return None, self.clock()
+            return MissingService(snapshot.projects), self.clock()
         history, was_read = None, True
         try:
             history = self.history(view.project, service_id)
