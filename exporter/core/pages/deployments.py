@@ -5,13 +5,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from exporter.core.accounting.history import History, PastEvent, PastUpdate
+from exporter.core.accounting.phases import CLOCK_SLACK_MS, Step, phase_times
 from exporter.core.classifier.step_rules import PHASES
 from exporter.core.records import ABNORMAL, SUCCESS, Update
 
 # What fits on a screen beside each other; older ones are in the tables.
 DEPLOYMENTS_SHOWN = 6
-# An update's time and its events are written by different parts of the cloud, with clocks of their own.
-_SLACK_MS = 10_000
 # Where nobody saw the end, events after a silence this long belong to what came later: the longest silence
 # of a deployment is its timeout, 20 minutes unless set otherwise.
 _SILENCE_MS = 30 * 60 * 1000
@@ -65,7 +64,7 @@ def _begins(times: Iterable[int]) -> list[int]:
     """When deployments began: an update and the event that announces it are one."""
     begins: list[int] = []
     for time in sorted(times):
-        if not begins or time > begins[-1] + _SLACK_MS:
+        if not begins or time > begins[-1] + CLOCK_SLACK_MS:
             begins.append(time)
     return begins
 
@@ -83,7 +82,7 @@ def _deployment(begin: int, past: PastUpdate | None, events: Sequence[PastEvent]
         end = max(now, begin)
     else:
         end = _last_heard(begin, events)
-    heard = [event for event in events if event.occur_time <= end + _SLACK_MS]
+    heard = [event for event in events if event.occur_time <= end + CLOCK_SLACK_MS]
     succeeded = past is not None and past.update.result == SUCCESS
     return Deployment(
         begin=begin,
@@ -104,17 +103,14 @@ def _last_heard(begin: int, events: Sequence[PastEvent]) -> int:
     return last
 
 
-def _spans(events: Sequence[PastEvent], over: int, *, succeeded: bool) -> Iterator[PhaseSpan]:
-    """The phases that began, each from the first model's start to the last one's end."""
-    steps = [(event.phase, event.mark, event.occur_time) for event in events]
-    for index, phase in enumerate(PHASES):
-        # The log tells of no start of the scheduling: it follows the environment.
-        starting = (PHASES[index - 1], "end") if phase == "scheduling" else (phase, "start")
-        starts = [time for *step, time in steps if tuple(step) == starting]
-        ends = [time for *step, time in steps if tuple(step) == (phase, "end")]
-        if phase == "startup" and succeeded and not ends:
-            ends = [max(over, *starts)] if starts else []
-        if not starts:
-            continue
-        finished = bool(ends) and ends[-1] >= starts[-1]
-        yield PhaseSpan(phase, starts[0], ends[-1] if finished else max(over, starts[0]), finished)
+def _spans(events: Sequence[PastEvent], deployment_end: int, *, succeeded: bool) -> Iterator[PhaseSpan]:
+    steps = [
+        Step(event.occur_time, PHASES.index(event.phase), event.mark == "end")
+        for event in events
+        if event.mark in ("start", "end")
+    ]
+    # The clock of the result may be behind that of the last step.
+    succeeded_at = max(deployment_end, *(step.time for step in steps)) if succeeded and steps else None
+    for phase, begin, end in phase_times(steps, succeeded_at):
+        last = max(deployment_end, begin) if end is None else end
+        yield PhaseSpan(phase, begin, last, finished=end is not None)
