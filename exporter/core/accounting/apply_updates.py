@@ -24,10 +24,15 @@ from exporter.core.accounting.service_state import (
     ServiceState,
     result_rank,
 )
-from exporter.core.records import FAIL, OPERATIONS, RUNNING, SUCCESS, Update, UpdateWindow
-
-# In these the last change of the status was the deployment's begin, not its end.
-_UNDER_WAY = ("deploying", "pending", "waiting", "stopping", "deleting")
+from exporter.core.records import (
+    FAIL,
+    OPERATIONS,
+    RUNNING,
+    SUCCESS,
+    TRANSITIONAL_STATUSES,
+    Update,
+    UpdateWindow,
+)
 
 
 class CountingPolicy(msgspec.Struct, frozen=True):
@@ -164,7 +169,7 @@ class _Settling:
         if (
             not following
             and changed is not None
-            and self._row.status not in _UNDER_WAY
+            and self._row.status not in TRANSITIONAL_STATUSES
             and earliest <= changed <= self._observed_at
         ):
             return changed

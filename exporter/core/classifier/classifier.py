@@ -85,11 +85,7 @@ class Classifier:
 
     """
 
-    reasons: tuple[str, ...]
-    """Every reason a finding can have: the built-in ones in the order of the contract, then the user's."""
-
     def __init__(self, custom: Sequence[CustomRule] = ()) -> None:
-        self.reasons = tuple(dict.fromkeys((*REASONS, *(rule.reason for rule in custom))))
         self._custom = tuple(
             (
                 re.compile(rule.pattern, re.IGNORECASE),
