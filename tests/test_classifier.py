@@ -3,13 +3,12 @@
 # ruff: noqa: RUF001 - Chinese texts have Chinese punctuation
 
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.core.classifier.classifier import Classification, Classifier, CustomRule, as_markdown
+from exporter.core.classifier.classifier import Classification, Classifier, CustomRule
 from exporter.core.classifier.failure_rules import FAILURES
 from exporter.core.classifier.remedies import REASONS, REMEDIES
 from exporter.core.classifier.step_rules import PHASES
@@ -376,8 +375,3 @@ def test_any_text_has_a_finding_of_a_known_kind(event_type: str, text: str) -> N
     assert finding.phase in {"", *PHASES}
     assert bool(finding.remedy) == bool(finding.reason)
     assert event_type == "normal" or finding.reason
-
-
-def test_the_page_in_docs_is_written_from_the_rules() -> None:
-    page = Path(__file__).parents[1] / "docs" / "causes.md"
-    assert page.read_text(encoding="utf-8") == as_markdown(), "run: make docs"
