@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from exporter.core.accounting.history import History
 from exporter.core.pages.filters import parse_filter, parse_project
-from exporter.core.pages.overview import Overview, ProjectStatus, Services, found, overview
+from exporter.core.pages.overview import Overview, ProjectStatus, Services, find_service, overview
 from exporter.core.pages.service_page import Remedy, ServicePage, service_page
 
 
@@ -30,7 +30,7 @@ class StatusReader(NamedTuple):
 
     def service(self, service_id: str, query: str) -> tuple[ServicePage | None, int]:
         """The page of a service, None if it is not known, and its time (ms). Raises `BadQueryError`."""
-        view, others = found(self.services(), service_id, parse_project(query))
+        view, others = find_service(self.services(), service_id, parse_project(query))
         if view is None:
             return None, self.clock()
         history, was_read = None, True

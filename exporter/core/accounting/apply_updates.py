@@ -184,13 +184,15 @@ def _settle(
 ) -> tuple[ServiceState, tuple[Observation, ...]]:
     """Walk the updates that settled, oldest first: durations, outages and what ended them."""
     current, settled_at, outage_since = before.settled, before.settled_at, before.outage_since
-    marks = before.phases
+    deployment_phases = before.phases
     observations = []
     for update in posted:
         at = settling.instant(update)
         if at is not None:
             observations.append(Observation(update.result, (at - update.update_time) / 1000))
-            marks = phases.settled(marks, update.update_time, at, succeeded=update.result == SUCCESS)
+            deployment_phases = phases.with_result(
+                deployment_phases, update.update_time, at, succeeded=update.result == SUCCESS
+            )
         if current is not None and result_rank(update) < result_rank(current):
             continue  # an older update that settled late decides nothing
         failed_before = current is not None and current.result == FAIL
@@ -201,7 +203,9 @@ def _settle(
                 observations.append(Observation("", max(at - outage_since, 0) / 1000))
             outage_since = None
         current, settled_at = update, at
-    changed = msgspec.structs.replace(after, settled_at=settled_at, outage_since=outage_since, phases=marks)
+    changed = msgspec.structs.replace(
+        after, settled_at=settled_at, outage_since=outage_since, phases=deployment_phases
+    )
     return changed, tuple(observations)
 
 

@@ -54,7 +54,7 @@ class Phases(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     earlier: dict[str, int] = {}  # phase to ms, of the deployments before
 
 
-def note(phases: Phases, occur_time: int, finding: Classification) -> Phases:
+def with_event(phases: Phases, occur_time: int, finding: Classification) -> Phases:
     """With one event more, at `occur_time` ms; what is older than the newest deployment changes nothing."""
     if not finding.mark or occur_time < phases.begin:
         return phases
@@ -64,8 +64,8 @@ def note(phases: Phases, occur_time: int, finding: Classification) -> Phases:
     return msgspec.structs.replace(phases, steps=_with_step(phases.steps, step))
 
 
-def settled(phases: Phases, update_time: int, settled_at: int, *, succeeded: bool) -> Phases:
-    """With the end of an update; call it only where the time of settling (ms) is known.
+def with_result(phases: Phases, update_time: int, settled_at: int, *, succeeded: bool) -> Phases:
+    """With the end of an update; call it only where the time of settling (ms) is milliseconds.
 
     A success ends the startup, unless an event already has. Either way the deployment is over: what
     happens to its instances afterwards is no part of it.
@@ -77,14 +77,14 @@ def settled(phases: Phases, update_time: int, settled_at: int, *, succeeded: boo
             return phases
         if _ends(phases.settling, phases.begin):
             # The steps are of the deployment that it ended; those of the new one are not read yet.
-            earlier = earlier | _durations(phases)
+            earlier = earlier | _newest_durations(phases)
     return msgspec.structs.replace(phases, settling=settling, earlier=earlier)
 
 
-def finished(phases: Phases) -> dict[str, float]:
+def durations(phases: Phases) -> dict[str, float]:
     """Seconds that each phase took in the newest deployment that finished it, in the order of the phases."""
-    known = phases.earlier | _durations(phases)
-    return {phase: known[phase] / 1000 for phase in PHASES if phase in known}
+    milliseconds = phases.earlier | _newest_durations(phases)
+    return {phase: milliseconds[phase] / 1000 for phase in PHASES if phase in milliseconds}
 
 
 def current(phases: Phases, open_since: int) -> tuple[str, int] | None:
@@ -129,18 +129,18 @@ def _begun(phases: Phases, begin: int) -> Phases:
         begin=begin,
         steps=phases.steps[len(before) :],
         settling=settling,
-        earlier=phases.earlier | _durations(msgspec.structs.replace(phases, steps=before)),
+        earlier=phases.earlier | _newest_durations(msgspec.structs.replace(phases, steps=before)),
     )
 
 
 def _with_step(steps: tuple[Step, ...], step: Step) -> tuple[Step, ...]:
     kept = sorted({*steps, step})
     if len(kept) > _STEPS_KEPT:
-        kinds = [(each.phase, each.ends) for each in kept]
-        needless = (
+        kinds = [(kept_step.phase, kept_step.ends) for kept_step in kept]
+        redundant = (
             index for index, kind in enumerate(kinds) if kind in kinds[:index] and kind in kinds[index + 1 :]
         )
-        del kept[next(needless)]
+        del kept[next(redundant)]
     return tuple(kept)
 
 
@@ -149,7 +149,7 @@ def _ends(settling: Settling, begin: int) -> bool:
     return 0 < begin <= settling.settled_at and settling.update_time - CLOCK_SLACK_MS <= begin
 
 
-def _durations(phases: Phases) -> dict[str, int]:
+def _newest_durations(phases: Phases) -> dict[str, int]:
     """Milliseconds of each phase that is over."""
     steps = phases.steps
     succeeded_at = None

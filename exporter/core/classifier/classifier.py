@@ -14,7 +14,7 @@ from exporter.core.records import ABNORMAL, NORMAL
 # The cause is at the head of a text; what follows is a build log or a stack of errors. Texts come from
 # outside, so their length must not decide how long a search takes.
 LONGEST_EXAMINED = 4096
-_AROUND = " .,;:!。"
+_OUTER_PUNCTUATION = " .,;:!。"
 
 
 class CustomRule(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ class Classification(msgspec.Struct, frozen=True):
     classified: bool = True  # False: a failure that no rule knew
 
 
-NOTHING = Classification()
+NO_FINDING = Classification()
 
 
 def _compiled(patterns: Iterable[str]) -> re.Pattern[str]:
@@ -60,10 +60,10 @@ _NAMES = tuple(
 _NORMAL_FAILURES = _compiled(NORMAL_FAILURES)
 _FAILURES = tuple(
     (
-        _compiled(known.patterns),
-        Classification(reason=known.reason, remedy=known.remedy or REMEDIES[known.reason], phase=known.phase),
+        _compiled(rule.patterns),
+        Classification(reason=rule.reason, remedy=rule.remedy or REMEDIES[rule.reason], phase=rule.phase),
     )
-    for known in FAILURES
+    for rule in FAILURES
 )
 _PROGRESS = tuple(
     (_compiled(step.patterns), Classification(phase=step.phase, mark=step.mark)) for step in PROGRESS
@@ -97,13 +97,13 @@ class Classifier:
     def classify(self, event_type: str, event_info: str) -> Classification:
         """What this event tells; an event of an unknown type tells nothing."""
         if event_type not in (NORMAL, ABNORMAL):
-            return NOTHING
+            return NO_FINDING
         text = _plain(event_info)
         if event_type == NORMAL:
-            if step := _first(_PROGRESS, text.strip(_AROUND), re.Pattern.fullmatch):
+            if step := _first(_PROGRESS, text.strip(_OUTER_PUNCTUATION), re.Pattern.fullmatch):
                 return step
             if not _NORMAL_FAILURES.search(text):
-                return NOTHING
+                return NO_FINDING
         return (
             _first(self._custom, event_info[:LONGEST_EXAMINED], re.Pattern.search)
             or _first(_FAILURES, text, re.Pattern.search)

@@ -41,7 +41,7 @@ def _last_event(view: ServiceView) -> Iterable[Sample]:
 
 
 def _phase_durations(view: ServiceView) -> Iterable[Sample]:
-    return per_label(view, "phase", phases.finished(view.state.phases))
+    return per_label(view, "phase", phases.durations(view.state.phases))
 
 
 def _phase_start(view: ServiceView) -> Iterable[Sample]:

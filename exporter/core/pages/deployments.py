@@ -31,7 +31,7 @@ class Deployment(NamedTuple):
     """One deployment. Times are ms.
 
     `result` is that of its update, "" where the log has none. `end` is exact where it settled while
-    somebody was watching (`settled`), now where it is open, and else the last that was heard of it.
+    somebody was watching (`settled`), now where it is open, else the time of its last event.
     """
 
     begin: int
@@ -81,20 +81,20 @@ def _deployment(begin: int, past: PastUpdate | None, events: Sequence[PastEvent]
     elif is_open:
         end = max(now, begin)
     else:
-        end = _last_heard(begin, events)
-    heard = [event for event in events if event.occur_time <= end + CLOCK_SLACK_MS]
+        end = _last_event_time(begin, events)
+    own_events = [event for event in events if event.occur_time <= end + CLOCK_SLACK_MS]
     succeeded = past is not None and past.update.result == SUCCESS
     return Deployment(
         begin=begin,
         end=end,
         settled=settled_at is not None,
         result="" if past is None else RUNNING_NOW if is_open else past.update.result,
-        phases=tuple(_spans(heard, end, succeeded=succeeded)),
-        failure_events=tuple(event for event in heard if event.reason or event.event_type == ABNORMAL),
+        phases=tuple(_spans(own_events, end, succeeded=succeeded)),
+        failure_events=tuple(event for event in own_events if event.reason or event.event_type == ABNORMAL),
     )
 
 
-def _last_heard(begin: int, events: Sequence[PastEvent]) -> int:
+def _last_event_time(begin: int, events: Sequence[PastEvent]) -> int:
     last = begin
     for event in events:
         if event.occur_time - last > _SILENCE_MS:
