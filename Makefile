@@ -64,8 +64,7 @@ bench: $(SETUP) ## Measure; the numbers are for people, nothing fails
 docs: $(SETUP) ## Write the generated pages of docs/ anew
 	@$(PYTHON) -m docs.source.metrics >docs/.new && mv docs/.new docs/metrics.md
 	@$(PYTHON) -m docs.source.configuration >docs/.new && mv docs/.new docs/configuration.md
-	@$(PYTHON) -c 'from exporter.core.classifier.classifier import as_markdown; print(as_markdown(), end="")' >docs/.new \
-		&& mv docs/.new docs/causes.md
+	@$(PYTHON) -m docs.source.causes >docs/.new && mv docs/.new docs/causes.md
 	@$(PYTHON) -m dashboards.source.build
 	@$(PYTHON) alerts/render.py --output alerts/modelarts.rules.yml
 

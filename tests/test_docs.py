@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from docs.source import causes as causes_docs
 from docs.source import metrics as metrics_docs
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.cli import COMMANDS
@@ -130,6 +131,11 @@ def test_the_page_names_what_is_promised_of_the_exporter_itself_and_nothing_else
 def test_the_page_of_the_metrics_is_written_from_the_tables() -> None:
     page = (ROOT / "docs" / "metrics.md").read_text()
     assert page == metrics_docs.reference(), "run: make docs"
+
+
+def test_the_page_of_the_causes_is_written_from_the_rules() -> None:
+    page = (ROOT / "docs" / "causes.md").read_text(encoding="utf-8")
+    assert page == causes_docs.reference(), "run: make docs"
 
 
 def metric_names() -> set[str]:

@@ -10,7 +10,7 @@ from exporter.core.accounting.phases import Phases, Step
 from exporter.core.accounting.service_state import FailureEvent, ServiceState, opened
 from exporter.core.formats import age, age_seconds, iso, length
 from exporter.core.pages.filters import BadQueryError, ServiceFilter, parse_filter, parse_project
-from exporter.core.pages.overview import PAGE_ROWS, Overview, found, overview
+from exporter.core.pages.overview import PAGE_ROWS, Overview, find_service, overview
 from exporter.core.pages.service_health import STATES, health_of, state_of
 from exporter.core.records import FAIL, RUNNING, SUCCESS, Update
 from tests.page_examples import DAY, HOUR, MINUTE, NOW, SECOND, Fleet, broken, crowd, lively, row
@@ -201,12 +201,12 @@ def test_every_service_is_on_exactly_one_page() -> None:
 
 def test_past_the_last_page_is_the_last() -> None:
     page = shown(crowd(350), ServiceFilter(page=9))
-    assert (page.wanted.page, len(page.rows)) == (4, 50)
+    assert (page.filter.page, len(page.rows)) == (4, 50)
 
 
 def test_an_empty_fleet_has_one_empty_page() -> None:
     page = shown(Fleet(), ServiceFilter(page=2))
-    assert (page.rows, page.pages, page.first, page.wanted.page, page.urgent) == ((), 1, 0, 1, 0)
+    assert (page.rows, page.pages, page.first, page.filter.page, page.urgent) == ((), 1, 0, 1, 0)
 
 
 # -- what is asked
@@ -273,13 +273,13 @@ def test_an_id_in_two_projects_is_found_in_the_first_unless_one_is_named() -> No
     for project in ("one", "two"):
         fleet.put(project, service())
     service_id = service().row.service_id
-    chosen = [found(fleet.services, service_id, project) for project in ("", "two", "three")]
+    chosen = [find_service(fleet.services, service_id, project) for project in ("", "two", "three")]
     assert [(view.project if view else None, others) for view, others in chosen] == [
         ("one", ("two",)),
         ("two", ("one",)),
         (None, ()),
     ]
-    assert found(fleet.services, "nothing", "") == (None, ())
+    assert find_service(fleet.services, "nothing", "") == (None, ())
 
 
 # -- words for times

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.core.accounting.phases import Phases, current, finished, note, settled
+from exporter.core.accounting.phases import Phases, current, durations, with_event, with_result
 from exporter.core.classifier.classifier import Classification, Classifier
 from exporter.core.classifier.step_rules import PHASES
 
@@ -37,20 +37,20 @@ def ends(phase: str) -> Classification:
 def noted(*events: tuple[int, Classification], phases: Phases | None = None) -> Phases:
     phases = phases or Phases()
     for at, finding in events:
-        phases = note(phases, T + at, finding)
+        phases = with_event(phases, T + at, finding)
     return phases
 
 
 def sample(until: int = len(SAMPLE)) -> Phases:
     phases = Phases()
     for at, text in SAMPLE[:until]:
-        phases = note(phases, at, BUILT_IN.classify("normal", text))
+        phases = with_event(phases, at, BUILT_IN.classify("normal", text))
     return phases
 
 
 def test_the_real_sample_has_its_durations() -> None:
-    assert finished(sample()) == SAMPLE_DURATIONS
-    assert list(finished(sample())) == list(PHASES[:4])
+    assert durations(sample()) == SAMPLE_DURATIONS
+    assert list(durations(sample())) == list(PHASES[:4])
 
 
 @pytest.mark.parametrize(
@@ -80,18 +80,18 @@ def test_the_first_event_may_be_a_little_older_than_the_update() -> None:
 def test_without_a_beginning_no_phase_is_under_way_but_durations_are_known() -> None:
     phases = noted((0, starts("image_pull")), (5_000, ends("image_pull")), (6_000, starts("startup")))
     assert current(phases, T) is None
-    assert finished(phases) == {"image_pull": 5.0}
+    assert durations(phases) == {"image_pull": 5.0}
 
 
 def test_nothing_is_known_before_the_first_event() -> None:
-    assert finished(Phases()) == {}
+    assert durations(Phases()) == {}
     assert current(Phases(), T) is None
 
 
 def test_an_event_that_is_no_step_changes_nothing() -> None:
     phases = sample()
-    assert note(phases, BEGIN + 1, Classification(reason="crash", phase="startup")) is phases
-    assert note(phases, BEGIN + 1, Classification()) is phases
+    assert with_event(phases, BEGIN + 1, Classification(reason="crash", phase="startup")) is phases
+    assert with_event(phases, BEGIN + 1, Classification()) is phases
 
 
 @pytest.mark.parametrize("event", [(0, BEGINS), (-1, BEGINS), (-1, starts("startup"))])
@@ -101,13 +101,13 @@ def test_what_is_no_newer_than_the_beginning_changes_nothing(event: tuple[int, C
 
 
 def test_a_success_ends_the_startup() -> None:
-    phases = settled(sample(), BEGIN + 5, BEGIN + 90_818, succeeded=True)
-    assert finished(phases) == {**SAMPLE_DURATIONS, "startup": 10.0}
+    phases = with_result(sample(), BEGIN + 5, BEGIN + 90_818, succeeded=True)
+    assert durations(phases) == {**SAMPLE_DURATIONS, "startup": 10.0}
 
 
 def test_a_failure_does_not_end_the_startup() -> None:
-    phases = settled(sample(), BEGIN + 5, BEGIN + 90_818, succeeded=False)
-    assert finished(phases) == SAMPLE_DURATIONS
+    phases = with_result(sample(), BEGIN + 5, BEGIN + 90_818, succeeded=False)
+    assert durations(phases) == SAMPLE_DURATIONS
 
 
 def test_an_event_that_the_service_started_is_more_exact_than_the_result() -> None:
@@ -118,9 +118,9 @@ def test_an_event_that_the_service_started_is_more_exact_than_the_result() -> No
             both = (
                 noted((3_000, ends("startup")), phases=both)
                 if step
-                else settled(both, T, T + 9_000, succeeded=True)
+                else with_result(both, T, T + 9_000, succeeded=True)
             )
-        assert finished(both) == {"startup": 2.0}
+        assert durations(both) == {"startup": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -133,22 +133,22 @@ def test_an_event_that_the_service_started_is_more_exact_than_the_result() -> No
 )
 def test_the_end_of_another_update_does_not_end_the_startup(update_time: int, settled_at: int) -> None:
     phases = noted((0, BEGINS), (1_000, starts("startup")))
-    assert finished(settled(phases, T + update_time, T + settled_at, succeeded=True)) == {}
+    assert durations(with_result(phases, T + update_time, T + settled_at, succeeded=True)) == {}
 
 
 def test_an_older_update_that_settles_late_changes_nothing() -> None:
-    phases = settled(sample(), BEGIN, BEGIN + 90_818, succeeded=True)
-    assert settled(phases, BEGIN - 1, BEGIN + 99_999, succeeded=False) is phases
+    phases = with_result(sample(), BEGIN, BEGIN + 90_818, succeeded=True)
+    assert with_result(phases, BEGIN - 1, BEGIN + 99_999, succeeded=False) is phases
 
 
 def test_what_happens_to_instances_long_after_the_deployment_is_no_part_of_it() -> None:
-    phases = settled(sample(), BEGIN, BEGIN + 90_818, succeeded=True)
-    before = finished(phases)
+    phases = with_result(sample(), BEGIN, BEGIN + 90_818, succeeded=True)
+    before = durations(phases)
     later = BEGIN + 86_400_000
-    phases = note(phases, later, starts("image_pull"))
-    phases = note(phases, later + 5_000, ends("image_pull"))
-    phases = note(phases, later + 5_001, starts("startup"))
-    assert finished(phases) == before
+    phases = with_event(phases, later, starts("image_pull"))
+    phases = with_event(phases, later + 5_000, ends("image_pull"))
+    phases = with_event(phases, later + 5_001, starts("startup"))
+    assert durations(phases) == before
 
 
 def test_the_models_of_one_service_interleave() -> None:
@@ -164,14 +164,14 @@ def test_the_models_of_one_service_interleave() -> None:
         (30_000, ends("image_pull")),
         (45_000, ends("image_pull")),
     )
-    assert finished(phases) == {"environment": 11.0, "scheduling": 3.0, "image_pull": 25.0}
+    assert durations(phases) == {"environment": 11.0, "scheduling": 3.0, "image_pull": 25.0}
 
 
 def test_a_phase_that_started_again_is_not_finished_and_still_since_its_first_start() -> None:
     phases = noted(
         (0, BEGINS), (1_000, starts("image_pull")), (2_000, ends("image_pull")), (3_000, starts("image_pull"))
     )
-    assert finished(phases) == {}
+    assert durations(phases) == {}
     assert current(phases, T) == ("image_pull", T + 1_000)
 
 
@@ -181,38 +181,38 @@ def test_of_two_phases_under_way_the_later_one_is_told() -> None:
 
 
 def test_a_later_deployment_that_stops_early_erases_no_duration() -> None:
-    phases = settled(sample(), BEGIN, BEGIN + 90_818, succeeded=True)
-    phases = note(phases, T, BEGINS)
+    phases = with_result(sample(), BEGIN, BEGIN + 90_818, succeeded=True)
+    phases = with_event(phases, T, BEGINS)
     phases = noted((0, starts("image_build")), (400, ends("image_build")), phases=phases)
-    phases = settled(phases, T, T + 60_000, succeeded=False)
-    assert finished(phases) == {**SAMPLE_DURATIONS, "image_build": 0.4, "startup": 10.0}
+    phases = with_result(phases, T, T + 60_000, succeeded=False)
+    assert durations(phases) == {**SAMPLE_DURATIONS, "image_build": 0.4, "startup": 10.0}
 
 
 def test_a_result_that_is_read_before_its_events_does_not_erase_the_startup_before() -> None:
-    phases = settled(sample(), BEGIN, BEGIN + 90_818, succeeded=True)
-    phases = settled(phases, T, T + 9_000, succeeded=False)
-    assert finished(phases)["startup"] == 10.0
+    phases = with_result(sample(), BEGIN, BEGIN + 90_818, succeeded=True)
+    phases = with_result(phases, T, T + 9_000, succeeded=False)
+    assert durations(phases)["startup"] == 10.0
     phases = noted((0, BEGINS), (1_000, starts("startup")), phases=phases)
-    assert finished(phases)["startup"] == 10.0
+    assert durations(phases)["startup"] == 10.0
     assert current(phases, T) == ("startup", T + 1_000)
 
 
 def test_a_deployment_announced_twice_still_ends_with_its_update() -> None:
-    phases = settled(Phases(), T, T + 9_000, succeeded=True)
+    phases = with_result(Phases(), T, T + 9_000, succeeded=True)
     phases = noted((0, BEGINS), (20, BEGINS), (1_000, starts("startup")), phases=phases)
-    assert finished(phases) == {"startup": 8.0}
+    assert durations(phases) == {"startup": 8.0}
 
 
 def test_the_end_of_one_deployment_is_not_that_of_the_next() -> None:
-    phases = settled(noted((0, BEGINS)), T, T + 30_000, succeeded=True)
+    phases = with_result(noted((0, BEGINS)), T, T + 30_000, succeeded=True)
     phases = noted((20_000, BEGINS), (25_000, starts("startup")), phases=phases)
-    assert finished(phases) == {}
+    assert durations(phases) == {}
 
 
 def test_a_result_without_events_is_replaced_by_the_next() -> None:
-    phases = settled(Phases(), T - 60_000, T - 30_000, succeeded=True)
-    phases = settled(phases, T, T + 9_000, succeeded=True)
-    assert finished(noted((0, BEGINS), (1_000, starts("startup")), phases=phases)) == {"startup": 8.0}
+    phases = with_result(Phases(), T - 60_000, T - 30_000, succeeded=True)
+    phases = with_result(phases, T, T + 9_000, succeeded=True)
+    assert durations(noted((0, BEGINS), (1_000, starts("startup")), phases=phases)) == {"startup": 8.0}
 
 
 def test_many_repetitions_are_kept_within_bounds_and_the_ends_stay_right() -> None:
@@ -220,12 +220,12 @@ def test_many_repetitions_are_kept_within_bounds_and_the_ends_stay_right() -> No
         (at, finding) for at in range(1, 500) for finding in (starts("image_pull"), ends("image_build"))
     ]
     phases = noted((0, BEGINS), (1, starts("image_build")), *events, (900, ends("image_pull")))
-    assert finished(phases) == {"image_build": 0.498, "image_pull": 0.899}
+    assert durations(phases) == {"image_build": 0.498, "image_pull": 0.899}
     assert len(phases.steps) <= 64
 
 
 def test_what_is_kept_survives_the_store() -> None:
-    phases = note(settled(sample(), BEGIN, BEGIN + 90_818, succeeded=True), T, BEGINS)
+    phases = with_event(with_result(sample(), BEGIN, BEGIN + 90_818, succeeded=True), T, BEGINS)
     stored = msgspec.json.encode(phases)
     assert msgspec.json.decode(stored, type=Phases) == phases
     assert msgspec.json.encode(Phases()) == b"{}"
@@ -248,15 +248,15 @@ DEPLOYMENT = st.lists(
 def test_the_order_in_which_a_deployment_is_noted_does_not_matter(
     steps: list[tuple[int, Classification]], random: object, succeeded: bool | None, before: bool
 ) -> None:
-    start = settled(sample(), BEGIN, BEGIN + 90_818, succeeded=True) if before else Phases()
+    start = with_result(sample(), BEGIN, BEGIN + 90_818, succeeded=True) if before else Phases()
 
     def replay(events: list[tuple[int, Classification | bool]]) -> Phases:
         phases = start
         for at, what in events:
             if isinstance(what, bool):
-                phases = settled(phases, T, T + at, succeeded=what)
+                phases = with_result(phases, T, T + at, succeeded=what)
             else:
-                phases = note(phases, T + at, what)
+                phases = with_event(phases, T + at, what)
         return phases
 
     events: list[tuple[int, Classification | bool]] = [(0, BEGINS), *steps]
@@ -265,12 +265,12 @@ def test_the_order_in_which_a_deployment_is_noted_does_not_matter(
     shuffled = list(events)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     one, other = replay(events), replay(shuffled)
-    assert finished(one) == finished(other)
+    assert durations(one) == durations(other)
     assert current(one, T) == current(other, T)
     if before:
-        assert set(finished(one)) >= {*SAMPLE_DURATIONS, "startup"}
+        assert set(durations(one)) >= {*SAMPLE_DURATIONS, "startup"}
 
 
 @given(DEPLOYMENT)
 def test_no_phase_ever_takes_less_than_nothing(steps: list[tuple[int, Classification]]) -> None:
-    assert all(seconds >= 0 for seconds in finished(noted(*steps)).values())
+    assert all(seconds >= 0 for seconds in durations(noted(*steps)).values())

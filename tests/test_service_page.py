@@ -10,8 +10,8 @@ from exporter.core.accounting.labels import ServiceView
 from exporter.core.accounting.service_state import FailureEvent, ServiceState, opened
 from exporter.core.classifier.step_rules import PHASES
 from exporter.core.pages.deployments import DEPLOYMENTS_SHOWN, PhaseSpan, last_deployments
-from exporter.core.pages.service_page import ServicePage, TroubleLine, service_page
-from exporter.core.pages.timeline import race, strip
+from exporter.core.pages.service_page import FailureLine, ServicePage, service_page
+from exporter.core.pages.timeline import deployment_chart, timeline
 from exporter.core.records import ABNORMAL, FAIL, NORMAL, RUNNING, SUCCESS, Update
 from tests.page_examples import DAY, HOUR, MINUTE, NOW, PULL_FAILED, SECOND, Deployment, Fleet, row
 
@@ -118,10 +118,10 @@ def test_what_went_wrong_in_a_deployment_is_told_once_with_its_remedy() -> None:
     )
     odd = PastEvent(BEGUN + 60 * SECOND, ABNORMAL, "something", times=2)
     history = extended(history, (odd,), ())
-    assert page_of(state, history).failure_events == (
+    assert page_of(state, history).failure_lines == (
         (
-            TroubleLine(50.0, PULL_FAILED, 3, "image_pull", "Do this."),
-            TroubleLine(60.0, "something", 2, "", ""),
+            FailureLine(50.0, PULL_FAILED, 3, "image_pull", "Do this."),
+            FailureLine(60.0, "something", 2, "", ""),
         ),
         (),
     )
@@ -178,7 +178,7 @@ def test_a_startup_noticed_after_its_end_has_no_negative_length() -> None:
 
 def test_the_longest_deployment_fills_the_axis_and_the_others_are_in_scale() -> None:
     state, history = lived(Deployment(BEGUN, 595 * SECOND), Deployment(NOW - DAY, 295 * SECOND))
-    drawn = race(last_deployments(history, state.open, NOW))
+    drawn = deployment_chart(last_deployments(history, state.open, NOW))
     assert [(lane.width, lane.beyond, lane.seconds) for lane in drawn.lanes] == [
         (100.0, False, 600.0),
         (50.0, False, 300.0),
@@ -191,7 +191,7 @@ def test_the_longest_deployment_fills_the_axis_and_the_others_are_in_scale() -> 
 
 def test_a_deployment_that_hangs_for_days_does_not_squeeze_the_others() -> None:
     state, history = lived(Deployment(NOW - 3 * DAY, 12 * MINUTE), Deployment(NOW - 2 * DAY, None))
-    drawn = race(last_deployments(history, state.open, NOW))
+    drawn = deployment_chart(last_deployments(history, state.open, NOW))
     assert [(lane.beyond, lane.width > 9) for lane in drawn.lanes] == [(True, True), (False, True)]
     assert drawn.ticks[-1].label == "2 h"
 
@@ -202,12 +202,12 @@ def test_a_phase_of_no_length_can_still_be_seen() -> None:
         step(BEGUN + 60_000, "environment", "end"),
     )
     done = PastUpdate(Update(BEGUN, SUCCESS), BEGUN + 60_000)
-    (lane,) = race(last_deployments(History(events, (done,)), (), NOW)).lanes
+    (lane,) = deployment_chart(last_deployments(History(events, (done,)), (), NOW)).lanes
     assert [(bar.left + bar.width, bar.width) for bar in lane.bars] == [(100.0, 0.6), (100.0, 0.6)]
 
 
 def test_no_deployment_is_an_axis_of_a_minute() -> None:
-    drawn = race(())
+    drawn = deployment_chart(())
     assert (drawn.lanes, [tick.label for tick in drawn.ticks]) == (
         (),
         ["0 s", "15 s", "30 s", "45 s", "1 min"],
@@ -219,7 +219,7 @@ def test_the_strip_spans_everything_that_is_kept() -> None:
         events=(PastEvent(NOW - 8 * DAY, NORMAL, "a"), PastEvent(NOW - 2 * DAY, NORMAL, "b", reason="crash")),
         updates=(PastUpdate(Update(NOW - 6 * DAY, FAIL)), PastUpdate(Update(NOW - 4 * DAY, SUCCESS))),
     )
-    drawn = strip(history, (Update(NOW, "ODD"),), NOW)
+    drawn = timeline(history, (Update(NOW, "ODD"),), NOW)
     assert drawn is not None
     assert (drawn.begin, drawn.end) == (NOW - 8 * DAY, NOW)
     assert [(mark.left, mark.kind) for mark in drawn.updates] == [(25, FAIL), (50, SUCCESS), (100, RUNNING)]
@@ -239,19 +239,19 @@ def test_the_strip_spans_everything_that_is_kept() -> None:
     ],
 )
 def test_an_axis_has_few_round_labels(ago: int, labels: list[str]) -> None:
-    drawn = strip(History(updates=(PastUpdate(Update(NOW - ago, SUCCESS)),)), (), NOW)
+    drawn = timeline(History(updates=(PastUpdate(Update(NOW - ago, SUCCESS)),)), (), NOW)
     assert drawn is not None
     assert [tick.label for tick in drawn.ticks] == labels
 
 
 def test_what_is_dated_in_the_future_is_on_the_strip_too() -> None:
-    drawn = strip(History(), (Update(NOW + DAY, RUNNING),), NOW)
+    drawn = timeline(History(), (Update(NOW + DAY, RUNNING),), NOW)
     assert drawn is not None
     assert (drawn.end, [mark.left for mark in drawn.updates]) == (NOW + DAY, [100.0])
 
 
 def test_nothing_kept_is_no_strip() -> None:
-    assert strip(History(), (), NOW) is None
+    assert timeline(History(), (), NOW) is None
 
 
 # -- the page
@@ -278,8 +278,8 @@ def test_a_page_tells_everything_newest_first() -> None:
     )
     assert (page.last_success, page.last_failure) == (NOW - 2 * DAY, NOW - DAY)
     assert [phase for phase, _ in page.phases] == list(PHASES)
-    assert len(page.deployments) == len(page.race.lanes) == 3
-    assert page.strip is not None
+    assert len(page.deployments) == len(page.deployment_chart.lanes) == 3
+    assert page.timeline is not None
     assert (page.others, page.history_read, page.edge) == (("other",), True, False)
 
 
@@ -304,7 +304,13 @@ def test_a_failure_of_unknown_cause_still_says_what_to_do() -> None:
 
 def test_a_service_that_was_never_read_has_an_empty_page() -> None:
     page = page_of(opened(row("new", 1), NOW, preexisting=False).state, None)
-    assert (page.updates, page.events, page.deployments, page.strip, page.failure) == ((), (), (), None, None)
+    assert (page.updates, page.events, page.deployments, page.timeline, page.failure) == (
+        (),
+        (),
+        (),
+        None,
+        None,
+    )
 
 
 def test_an_abnormal_event_is_one_whatever_the_cloud_calls_it() -> None:

@@ -28,6 +28,10 @@ STATUSES = (
     "pending",
     "waiting",
 )
+# A deployment is under way: the service may fail at any moment.
+DEPLOYING_STATUSES = ("deploying", "pending", "waiting")
+# The status will change again by itself; it last changed when this work began.
+TRANSITIONAL_STATUSES = (*DEPLOYING_STATUSES, "stopping", "deleting")
 INFER_TYPES = ("real-time", "edge", "batch")
 OPERATIONS = ("deploy", "delete")
 

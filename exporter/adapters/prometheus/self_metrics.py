@@ -19,10 +19,11 @@ from prometheus_client import (
 )
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
+from exporter.core.accounting.ledger import ANOMALIES
+
 # What a healthy gateway answers, per endpoint: IAM creates a token, all others are reads.
 _ENDPOINT_SUCCESS = {"token": "201", "list": "200", "detail": "200", "logs": "200", "events": "200"}
 _NO_ANSWER = "error"
-_ANOMALIES = ("vanished", "changed", "future")
 _FIELDS = ("result", "status", "event_type", "infer_type", "operation", "services")
 _OUTCOMES = ("sent", "failed")
 
@@ -246,7 +247,7 @@ class SelfMetrics:
             self._requests.labels(project, endpoint, success)
             self._requests.labels(project, endpoint, _NO_ANSWER)
             self._request_duration.labels(project, endpoint)
-        for kind in _ANOMALIES:
+        for kind in ANOMALIES:
             self._anomalies.labels(project, kind)
         for field in _FIELDS:
             self._unknown.labels(project, field)

@@ -36,7 +36,7 @@ class Api:
                 "states": {state.name: count for state, count in page.states},
                 "total": page.total,
                 "matches": page.matches,
-                "page": page.wanted.page,
+                "page": page.filter.page,
                 "pages": page.pages,
                 "page_size": PAGE_ROWS,
                 "services": [_standing(standing, now) for standing in page.rows],
@@ -117,7 +117,7 @@ def _standing(standing: ServiceHealth, now: int) -> Json:
 def _service(page: ServicePage, now: int) -> Json:
     failure = page.failure
     return {
-        **_standing(page.standing, now),
+        **_standing(page.health, now),
         "infer_type": page.row.infer_type,
         "workspace_id": page.row.workspace_id,
         "owner": page.row.owner,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from exporter.adapters.web.snapshot import Snapshot
 from exporter.core.accounting.history import History
 from exporter.core.pages.filters import parse_filter, parse_project
-from exporter.core.pages.overview import Overview, ProjectStatus, found, overview
+from exporter.core.pages.overview import Overview, ProjectStatus, find_service, overview
 from exporter.core.pages.service_page import Remedy, ServicePage, service_page
 
 
@@ -37,7 +37,7 @@ class StatusReader(NamedTuple):
     def service(self, service_id: str, query: str) -> tuple[ServicePage | MissingService, int]:
         """The page of a service and its time (ms). Raises `BadQueryError`."""
         snapshot = self.snapshot()
-        view, others = found(snapshot.services, service_id, parse_project(query))
+        view, others = find_service(snapshot.services, service_id, parse_project(query))
         if view is None:
             return MissingService(snapshot.projects), self.clock()
         history, was_read = None, True

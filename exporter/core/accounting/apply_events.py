@@ -39,7 +39,7 @@ def apply_events(
     amounts: Counter[str] = Counter()
     past: list[PastEvent] = []
     unclassified = 0
-    marks = state.phases
+    deployment_phases = state.phases
     last_events = dict(state.last_events)
     for key, times in sorted(applied.growth.items()):
         if key.kind not in EVENT_TYPES:
@@ -48,7 +48,7 @@ def apply_events(
         finding = classifier.classify(key.kind, key.text)
         amounts[EVENTS + key.kind] += times
         last_events[key.kind] = max(key.time, last_events.get(key.kind, key.time))
-        marks = phases.note(marks, key.time, finding)
+        deployment_phases = phases.with_event(deployment_phases, key.time, finding)
         if finding.reason:
             amounts[REASON + finding.reason] += times
             failure_events.append(FailureEvent(key.time, finding.reason, scrub(key.text, LONGEST_MESSAGE)))
@@ -66,7 +66,7 @@ def apply_events(
     if policy.count_history or not preexisting:
         totals = counters.add(totals, dict(amounts), now, preexisting=preexisting)
     after = msgspec.structs.replace(
-        state, events=applied.ledger, counters=totals, phases=marks, last_events=last_events
+        state, events=applied.ledger, counters=totals, phases=deployment_phases, last_events=last_events
     )
     return Outcome(
         with_failure_events(after, tuple(failure_events)),

@@ -24,10 +24,15 @@ from exporter.core.accounting.service_state import (
     ServiceState,
     result_rank,
 )
-from exporter.core.records import FAIL, OPERATIONS, RUNNING, SUCCESS, Update, UpdateWindow
-
-# In these the last change of the status was the deployment's begin, not its end.
-_UNDER_WAY = ("deploying", "pending", "waiting", "stopping", "deleting")
+from exporter.core.records import (
+    FAIL,
+    OPERATIONS,
+    RUNNING,
+    SUCCESS,
+    TRANSITIONAL_STATUSES,
+    Update,
+    UpdateWindow,
+)
 
 
 class CountingPolicy(msgspec.Struct, frozen=True):
@@ -164,7 +169,7 @@ class _Settling:
         if (
             not following
             and changed is not None
-            and self._row.status not in _UNDER_WAY
+            and self._row.status not in TRANSITIONAL_STATUSES
             and earliest <= changed <= self._observed_at
         ):
             return changed
@@ -179,13 +184,15 @@ def _settle(
 ) -> tuple[ServiceState, tuple[Observation, ...]]:
     """Walk the updates that settled, oldest first: durations, outages and what ended them."""
     current, settled_at, outage_since = before.settled, before.settled_at, before.outage_since
-    marks = before.phases
+    deployment_phases = before.phases
     observations = []
     for update in posted:
         at = settling.instant(update)
         if at is not None:
             observations.append(Observation(update.result, (at - update.update_time) / 1000))
-            marks = phases.settled(marks, update.update_time, at, succeeded=update.result == SUCCESS)
+            deployment_phases = phases.with_result(
+                deployment_phases, update.update_time, at, succeeded=update.result == SUCCESS
+            )
         if current is not None and result_rank(update) < result_rank(current):
             continue  # an older update that settled late decides nothing
         failed_before = current is not None and current.result == FAIL
@@ -196,7 +203,9 @@ def _settle(
                 observations.append(Observation("", max(at - outage_since, 0) / 1000))
             outage_since = None
         current, settled_at = update, at
-    changed = msgspec.structs.replace(after, settled_at=settled_at, outage_since=outage_since, phases=marks)
+    changed = msgspec.structs.replace(
+        after, settled_at=settled_at, outage_since=outage_since, phases=deployment_phases
+    )
     return changed, tuple(observations)
 
 

@@ -1,20 +1,23 @@
 """How long the phases of a deployment took, and which one it is in.
 
-The event log tells of steps, and in no reliable order: an entry may come late, and several models of one
-service interleave. So the steps of the newest deployment are kept and the answers are drawn
-from all of them at once; what was noted first never matters.
+The event log shows steps, and in no reliable order: an entry may come late, and the steps of several models
+of one service interleave. So the steps of the newest deployment are kept and every answer is computed from
+all of them; the order in which they were read never matters.
 """
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 import msgspec
 
 from exporter.core.classifier.classifier import Classification
 from exporter.core.classifier.step_rules import PHASES
 
-# An update's time and its first event are written by different parts of the cloud, and our reading
-# of the result by a third: none of them says that its clock is the others'.
-_SLACK_MS = 10_000
-# A model has nine steps and a service a handful of models. What is left out beyond is never the first
-# or the last of its kind.
+# An update's time and its events are written by different parts of the cloud, and we read the result with
+# a third clock: nothing says that these clocks agree.
+CLOCK_SLACK_MS = 10_000
+# A model has nine steps and a service a handful of models. A step that is left out beyond this number is
+# never the first or the last of its kind.
 _STEPS_KEPT = 64
 
 
@@ -24,6 +27,14 @@ class Step(msgspec.Struct, frozen=True, array_like=True, order=True):
     time: int  # ms
     phase: int  # index in PHASES
     ends: bool
+
+
+class PhaseTimes(NamedTuple):
+    """When a phase started and ended (ms); `ended_at` is None while it is under way."""
+
+    phase: str
+    started_at: int
+    ended_at: int | None
 
 
 class Settling(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -43,7 +54,7 @@ class Phases(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     earlier: dict[str, int] = {}  # phase to ms, of the deployments before
 
 
-def note(phases: Phases, occur_time: int, finding: Classification) -> Phases:
+def with_event(phases: Phases, occur_time: int, finding: Classification) -> Phases:
     """With one event more, at `occur_time` ms; what is older than the newest deployment changes nothing."""
     if not finding.mark or occur_time < phases.begin:
         return phases
@@ -53,8 +64,8 @@ def note(phases: Phases, occur_time: int, finding: Classification) -> Phases:
     return msgspec.structs.replace(phases, steps=_with_step(phases.steps, step))
 
 
-def settled(phases: Phases, update_time: int, settled_at: int, *, succeeded: bool) -> Phases:
-    """With the end of an update; call it only where the time of settling (ms) is known.
+def with_result(phases: Phases, update_time: int, settled_at: int, *, succeeded: bool) -> Phases:
+    """With the end of an update; call it only where the time of settling (ms) is milliseconds.
 
     A success ends the startup, unless an event already has. Either way the deployment is over: what
     happens to its instances afterwards is no part of it.
@@ -65,84 +76,89 @@ def settled(phases: Phases, update_time: int, settled_at: int, *, succeeded: boo
         if settling <= phases.settling:
             return phases
         if _ends(phases.settling, phases.begin):
-            # It is still needed for the deployment that we know; the new one begins with an event to come.
-            earlier = earlier | _durations(phases)
+            # The steps are of the deployment that it ended; those of the new one are not read yet.
+            earlier = earlier | _newest_durations(phases)
     return msgspec.structs.replace(phases, settling=settling, earlier=earlier)
 
 
-def finished(phases: Phases) -> dict[str, float]:
+def durations(phases: Phases) -> dict[str, float]:
     """Seconds that each phase took in the newest deployment that finished it, in the order of the phases."""
-    known = phases.earlier | _durations(phases)
-    return {phase: known[phase] / 1000 for phase in PHASES if phase in known}
+    milliseconds = phases.earlier | _newest_durations(phases)
+    return {phase: milliseconds[phase] / 1000 for phase in PHASES if phase in milliseconds}
 
 
 def current(phases: Phases, open_since: int) -> tuple[str, int] | None:
     """The phase that an update open since `open_since` is in, and its start (ms); None between phases."""
-    if phases.begin < open_since - _SLACK_MS:
+    if phases.begin < open_since - CLOCK_SLACK_MS:
         return None
-    for index in reversed(range(len(PHASES))):
-        starts, ends = _bounds(phases.steps, index)
-        if starts and not _over(starts, ends):
-            return PHASES[index], starts[0]
-    return None
+    under_way = [
+        (times.phase, times.started_at) for times in phase_times(phases.steps) if times.ended_at is None
+    ]
+    return under_way[-1] if under_way else None
+
+
+def phase_times(steps: Collection[Step], succeeded_at: int | None = None) -> Iterator[PhaseTimes]:
+    """The phases that have started, each from the first model's start to the last model's end.
+
+    Args:
+        steps: those of one deployment, in any order.
+        succeeded_at: when (ms) the deployment succeeded; this ends the startup if no step does.
+
+    """
+    for index, phase in enumerate(PHASES):
+        # The log has no entry for the start of scheduling: it follows the environment.
+        start = (index - 1, True) if phase == "scheduling" else (index, False)
+        starts = [step.time for step in steps if (step.phase, step.ends) == start]
+        ends = [step.time for step in steps if (step.phase, step.ends) == (index, True)]
+        if not starts:
+            continue
+        if phase == "startup" and not ends and succeeded_at is not None:
+            ends = [succeeded_at]
+        is_over = bool(ends) and max(ends) >= max(starts)
+        yield PhaseTimes(phase, min(starts), max(ends) if is_over else None)
 
 
 def _begun(phases: Phases, begin: int) -> Phases:
     before = tuple(step for step in phases.steps if step.time < begin)
     settling = phases.settling
     # One deployment may be announced twice, "being updated" and "start to deploy": the end is of both.
-    is_next = begin > phases.begin + _SLACK_MS
+    is_next = begin > phases.begin + CLOCK_SLACK_MS
     if settling is not None and is_next and _ends(settling, phases.begin):
         settling = None
     return Phases(
         begin=begin,
         steps=phases.steps[len(before) :],
         settling=settling,
-        earlier=phases.earlier | _durations(msgspec.structs.replace(phases, steps=before)),
+        earlier=phases.earlier | _newest_durations(msgspec.structs.replace(phases, steps=before)),
     )
 
 
 def _with_step(steps: tuple[Step, ...], step: Step) -> tuple[Step, ...]:
     kept = sorted({*steps, step})
     if len(kept) > _STEPS_KEPT:
-        kinds = [(each.phase, each.ends) for each in kept]
-        needless = (
+        kinds = [(kept_step.phase, kept_step.ends) for kept_step in kept]
+        redundant = (
             index for index, kind in enumerate(kinds) if kind in kinds[:index] and kind in kinds[index + 1 :]
         )
-        del kept[next(needless)]
+        del kept[next(redundant)]
     return tuple(kept)
 
 
 def _ends(settling: Settling, begin: int) -> bool:
     """Whether it is the end of the deployment that began at `begin` (0: of none that we know)."""
-    return 0 < begin <= settling.settled_at and settling.update_time - _SLACK_MS <= begin
+    return 0 < begin <= settling.settled_at and settling.update_time - CLOCK_SLACK_MS <= begin
 
 
-def _durations(phases: Phases) -> dict[str, int]:
-    """Milliseconds from the first start to the last end, for each phase that is over."""
+def _newest_durations(phases: Phases) -> dict[str, int]:
+    """Milliseconds of each phase that is over."""
     steps = phases.steps
+    succeeded_at = None
     settling = phases.settling
-    if settling is not None and not _ends(settling, phases.begin):
-        settling = None
-    if settling is not None:
-        steps = tuple(step for step in steps if step.time <= settling.settled_at + _SLACK_MS)
-    durations = {}
-    for index, phase in enumerate(PHASES):
-        starts, ends = _bounds(steps, index)
-        if phase == "startup" and not ends and settling is not None and settling.succeeded:
-            ends = [settling.settled_at]
-        if starts and _over(starts, ends):
-            durations[phase] = ends[-1] - starts[0]
-    return durations
-
-
-def _bounds(steps: tuple[Step, ...], phase: int) -> tuple[list[int], list[int]]:
-    """When the models' parts of a phase started and ended, each in order."""
-    # The log tells of no start of the scheduling: it follows the environment.
-    starting = (phase - 1, True) if PHASES[phase] == "scheduling" else (phase, False)
-    starts = [step.time for step in steps if (step.phase, step.ends) == starting]
-    return starts, [step.time for step in steps if (step.phase, step.ends) == (phase, True)]
-
-
-def _over(starts: list[int], ends: list[int]) -> bool:
-    return bool(ends) and ends[-1] >= starts[-1]
+    if settling is not None and _ends(settling, phases.begin):
+        steps = tuple(step for step in steps if step.time <= settling.settled_at + CLOCK_SLACK_MS)
+        succeeded_at = settling.settled_at if settling.succeeded else None
+    return {
+        times.phase: times.ended_at - times.started_at
+        for times in phase_times(steps, succeeded_at)
+        if times.ended_at is not None
+    }

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from exporter.core.classifier.failure_rules import FAILURES
-from exporter.core.classifier.remedies import REASONS, REMEDIES
+from exporter.core.classifier.remedies import REMEDIES
 from exporter.core.classifier.step_rules import NORMAL_FAILURES, PROGRESS
 from exporter.core.records import ABNORMAL, NORMAL
 
-# A cause stands at the head of a text; what follows is a build log or a stack of errors. Texts come
-# from outside, and their length must not set our pace.
-_LOOKED_AT = 4096
-_AROUND = " .,;:!。"
+# The cause is at the head of a text; what follows is a build log or a stack of errors. Texts come from
+# outside, so their length must not decide how long a search takes.
+LONGEST_EXAMINED = 4096
+_OUTER_PUNCTUATION = " .,;:!。"
 
 
 class CustomRule(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ class Classification(msgspec.Struct, frozen=True):
     classified: bool = True  # False: a failure that no rule knew
 
 
-NOTHING = Classification()
+NO_FINDING = Classification()
 
 
 def _compiled(patterns: Iterable[str]) -> re.Pattern[str]:
@@ -60,10 +60,10 @@ _NAMES = tuple(
 _NORMAL_FAILURES = _compiled(NORMAL_FAILURES)
 _FAILURES = tuple(
     (
-        _compiled(known.patterns),
-        Classification(reason=known.reason, remedy=known.remedy or REMEDIES[known.reason], phase=known.phase),
+        _compiled(rule.patterns),
+        Classification(reason=rule.reason, remedy=rule.remedy or REMEDIES[rule.reason], phase=rule.phase),
     )
-    for known in FAILURES
+    for rule in FAILURES
 )
 _PROGRESS = tuple(
     (_compiled(step.patterns), Classification(phase=step.phase, mark=step.mark)) for step in PROGRESS
@@ -85,11 +85,7 @@ class Classifier:
 
     """
 
-    reasons: tuple[str, ...]
-    """Every reason a finding can have: the built-in ones in the order of the contract, then the user's."""
-
     def __init__(self, custom: Sequence[CustomRule] = ()) -> None:
-        self.reasons = tuple(dict.fromkeys((*REASONS, *(rule.reason for rule in custom))))
         self._custom = tuple(
             (
                 re.compile(rule.pattern, re.IGNORECASE),
@@ -101,15 +97,15 @@ class Classifier:
     def classify(self, event_type: str, event_info: str) -> Classification:
         """What this event tells; an event of an unknown type tells nothing."""
         if event_type not in (NORMAL, ABNORMAL):
-            return NOTHING
+            return NO_FINDING
         text = _plain(event_info)
         if event_type == NORMAL:
-            if step := _first(_PROGRESS, text.strip(_AROUND), re.Pattern.fullmatch):
+            if step := _first(_PROGRESS, text.strip(_OUTER_PUNCTUATION), re.Pattern.fullmatch):
                 return step
             if not _NORMAL_FAILURES.search(text):
-                return NOTHING
+                return NO_FINDING
         return (
-            _first(self._custom, event_info[:_LOOKED_AT], re.Pattern.search)
+            _first(self._custom, event_info[:LONGEST_EXAMINED], re.Pattern.search)
             or _first(_FAILURES, text, re.Pattern.search)
             or _UNCLASSIFIED
         )
@@ -126,69 +122,8 @@ def _first(
 def _plain(text: str) -> str:
     """The head of a text in plain spelling, without the names of models and services."""
     # Cut twice: a character may fold to eighteen.
-    folded = unicodedata.normalize("NFKC", text[:_LOOKED_AT])[:_LOOKED_AT]
+    folded = unicodedata.normalize("NFKC", text[:LONGEST_EXAMINED])[:LONGEST_EXAMINED]
     plain = " ".join(folded.split())
     for names in _NAMES:
         plain = names.sub(r"\1" if names.groups else "", plain)
     return " ".join(plain.split())
-
-
-_INTRODUCTION = f"""\
-# What an event text means
-
-<!-- Written by exporter.core.classifier.classifier.as_markdown(); edit the tables beside it. -->
-
-Every abnormal event has a reason: that of the first of your own rules (`causes` in the config file) that is
-found in its text, else of the first rule below, else `other`; events of this last kind are counted in
-`modelarts_exporter_unclassified_events_total`. Only the first {_LOOKED_AT} characters are looked at, and case
-does not matter. Before the built-in rules are tried, full-width characters become plain ones, white space
-becomes single spaces, and names of models and services are taken out; your own rules see the text as the
-API wrote it.
-
-A normal-typed event is a failure only if it says so in plain words (see below); its reason is then found in
-the same way. Your own rules name the cause of a failure, but make no failure of any other normal-typed event.
-A licence that *is to expire* is typed normal and nothing has failed yet, so it is not counted.
-
-## Reasons and remedies
-"""
-
-
-def as_markdown() -> str:
-    """The rules as the page `docs/causes.md`; it is written from here and compared in a test."""
-    lines = [
-        _INTRODUCTION,
-        "| reason | remedy |",
-        "| --- | --- |",
-        *(f"| `{reason}` | {REMEDIES[reason]} |" for reason in REASONS),
-        "",
-        "## Rules, in the order they are tried",
-    ]
-    for number, known in enumerate(FAILURES, 1):
-        lines += [
-            "",
-            f"### {number}. {known.reason}",
-            "",
-            *([f"- Phase: `{known.phase}`"] if known.phase else []),
-            f"- Source: {known.source}",
-            *([f"- Remedy of its own: {known.remedy}"] if known.remedy else []),
-            "",
-            *_block(known.patterns),
-        ]
-    lines += [
-        "",
-        "## Normal-typed events that tell of a failure",
-        "",
-        *_block(NORMAL_FAILURES),
-        "",
-        "## Steps of a deployment",
-        "",
-        "A normal-typed text that is one of these from end to end. Scheduling starts where the environment",
-        "ends; startup also ends when the update settles as a success.",
-    ]
-    for step in PROGRESS:
-        lines += ["", f"### {step.phase or 'deployment'}: {step.mark}", "", *_block(step.patterns)]
-    return "\n".join(lines) + "\n"
-
-
-def _block(patterns: Iterable[str]) -> list[str]:
-    return ["```text", *patterns, "```"]

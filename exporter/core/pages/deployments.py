@@ -5,13 +5,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from exporter.core.accounting.history import History, PastEvent, PastUpdate
+from exporter.core.accounting.phases import CLOCK_SLACK_MS, Step, phase_times
 from exporter.core.classifier.step_rules import PHASES
 from exporter.core.records import ABNORMAL, SUCCESS, Update
 
 # What fits on a screen beside each other; older ones are in the tables.
 DEPLOYMENTS_SHOWN = 6
-# An update's time and its events are written by different parts of the cloud, with clocks of their own.
-_SLACK_MS = 10_000
 # Where nobody saw the end, events after a silence this long belong to what came later: the longest silence
 # of a deployment is its timeout, 20 minutes unless set otherwise.
 _SILENCE_MS = 30 * 60 * 1000
@@ -32,7 +31,7 @@ class Deployment(NamedTuple):
     """One deployment. Times are ms.
 
     `result` is that of its update, "" where the log has none. `end` is exact where it settled while
-    somebody was watching (`settled`), now where it is open, and else the last that was heard of it.
+    somebody was watching (`settled`), now where it is open, else the time of its last event.
     """
 
     begin: int
@@ -65,7 +64,7 @@ def _begins(times: Iterable[int]) -> list[int]:
     """When deployments began: an update and the event that announces it are one."""
     begins: list[int] = []
     for time in sorted(times):
-        if not begins or time > begins[-1] + _SLACK_MS:
+        if not begins or time > begins[-1] + CLOCK_SLACK_MS:
             begins.append(time)
     return begins
 
@@ -82,20 +81,20 @@ def _deployment(begin: int, past: PastUpdate | None, events: Sequence[PastEvent]
     elif is_open:
         end = max(now, begin)
     else:
-        end = _last_heard(begin, events)
-    heard = [event for event in events if event.occur_time <= end + _SLACK_MS]
+        end = _last_event_time(begin, events)
+    own_events = [event for event in events if event.occur_time <= end + CLOCK_SLACK_MS]
     succeeded = past is not None and past.update.result == SUCCESS
     return Deployment(
         begin=begin,
         end=end,
         settled=settled_at is not None,
         result="" if past is None else RUNNING_NOW if is_open else past.update.result,
-        phases=tuple(_spans(heard, end, succeeded=succeeded)),
-        failure_events=tuple(event for event in heard if event.reason or event.event_type == ABNORMAL),
+        phases=tuple(_spans(own_events, end, succeeded=succeeded)),
+        failure_events=tuple(event for event in own_events if event.reason or event.event_type == ABNORMAL),
     )
 
 
-def _last_heard(begin: int, events: Sequence[PastEvent]) -> int:
+def _last_event_time(begin: int, events: Sequence[PastEvent]) -> int:
     last = begin
     for event in events:
         if event.occur_time - last > _SILENCE_MS:
@@ -104,17 +103,14 @@ def _last_heard(begin: int, events: Sequence[PastEvent]) -> int:
     return last
 
 
-def _spans(events: Sequence[PastEvent], over: int, *, succeeded: bool) -> Iterator[PhaseSpan]:
-    """The phases that began, each from the first model's start to the last one's end."""
-    steps = [(event.phase, event.mark, event.occur_time) for event in events]
-    for index, phase in enumerate(PHASES):
-        # The log tells of no start of the scheduling: it follows the environment.
-        starting = (PHASES[index - 1], "end") if phase == "scheduling" else (phase, "start")
-        starts = [time for *step, time in steps if tuple(step) == starting]
-        ends = [time for *step, time in steps if tuple(step) == (phase, "end")]
-        if phase == "startup" and succeeded and not ends:
-            ends = [max(over, *starts)] if starts else []
-        if not starts:
-            continue
-        finished = bool(ends) and ends[-1] >= starts[-1]
-        yield PhaseSpan(phase, starts[0], ends[-1] if finished else max(over, starts[0]), finished)
+def _spans(events: Sequence[PastEvent], deployment_end: int, *, succeeded: bool) -> Iterator[PhaseSpan]:
+    steps = [
+        Step(event.occur_time, PHASES.index(event.phase), event.mark == "end")
+        for event in events
+        if event.mark in ("start", "end")
+    ]
+    # The clock of the result may be behind that of the last step.
+    succeeded_at = max(deployment_end, *(step.time for step in steps)) if succeeded and steps else None
+    for phase, begin, end in phase_times(steps, succeeded_at):
+        last = max(deployment_end, begin) if end is None else end
+        yield PhaseSpan(phase, begin, last, finished=end is not None)

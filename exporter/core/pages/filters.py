@@ -27,7 +27,7 @@ class ServiceFilter(NamedTuple):
     page: int = 1
 
     def query(self) -> str:
-        """As a query string that `wanted` understands; "" for everything."""
+        """As a query string that `parse_filter` understands; "" for everything."""
         pairs = [("q", self.text), ("state", self.state), ("project", self.project)]
         pages = [("page", str(self.page))] if self.page > 1 else []
         return urlencode([pair for pair in pairs if pair[1]] + pages, quote_via=quote, errors="replace")

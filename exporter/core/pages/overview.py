@@ -1,4 +1,4 @@
-"""The whole fleet on a page: what is wanted of it, worst first, a hundred at a time."""
+"""The whole fleet on a page: the services that match a filter, worst first, a hundred at a time."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ Services = Mapping[tuple[str, str], ServiceView]  # by project and service_id
 
 
 class ProjectStatus(Protocol):
-    """A project in a word; `up` is None and `listed_at` (ms) too before its first list."""
+    """What the overview needs of a project; `up` is None and `listed_at` (ms) too before its first list."""
 
     @property
     def name(self) -> str:
@@ -61,7 +61,7 @@ class Overview(NamedTuple):
     `states` counts what the search and the project leave, `total` is everything there is.
     """
 
-    wanted: ServiceFilter
+    filter: ServiceFilter
     projects: tuple[Project, ...]
     states: tuple[tuple[State, int], ...]
     total: int
@@ -82,34 +82,34 @@ class Overview(NamedTuple):
 
     @property
     def project_names(self) -> Sequence[str]:
-        """Those to choose from; one that was asked for and is gone stays chosen."""
-        return sorted({project.name for project in self.projects} | {self.wanted.project} - {""})
+        """Those to choose from; one that was service_filter for and is gone stays selected."""
+        return sorted({project.name for project in self.projects} | {self.filter.project} - {""})
 
 
 def overview(
-    services: Services, projects: Iterable[ProjectStatus], asked: ServiceFilter, now: int
+    services: Services, projects: Iterable[ProjectStatus], service_filter: ServiceFilter, now: int
 ) -> Overview:
-    """The page that was asked for, at `now` (ms); past the last page it is the last."""
-    needle = asked.text.casefold()
+    """The page that was service_filter for, at `now` (ms); past the last page it is the last."""
+    needle = service_filter.text.casefold()
     by_state: dict[str, list[ServiceView]] = {state.name: [] for state in STATES}
     by_project: dict[str, Counter[str]] = {}
     for (name, service_id), view in services.items():
         state = state_of(view.state, now)
         by_project.setdefault(name, Counter())[state] += 1
-        if asked.project not in ("", name):
+        if service_filter.project not in ("", name):
             continue
         if needle and not (
             needle in service_id.casefold() or needle in view.state.row.service_name.casefold()
         ):
             continue
         by_state[state].append(view)
-    chosen = [(state, by_state[state.name]) for state in STATES if asked.state in ("", state.name)]
-    matches = sum(len(views) for _, views in chosen)
+    selected = [(state, by_state[state.name]) for state in STATES if service_filter.state in ("", state.name)]
+    matches = sum(len(views) for _, views in selected)
     pages = max(-(-matches // PAGE_ROWS), 1)
-    page = min(asked.page, pages)
+    page = min(service_filter.page, pages)
     begin = (page - 1) * PAGE_ROWS
     return Overview(
-        wanted=asked._replace(page=page),
+        filter=service_filter._replace(page=page),
         projects=tuple(
             sorted((_project(each, by_project.get(each.name, {})) for each in projects), key=_worst_first)
         ),
@@ -118,15 +118,17 @@ def overview(
         matches=matches,
         pages=pages,
         first=begin + 1 if matches else 0,
-        rows=tuple(health_of(view, now) for view in _cut(chosen, begin, begin + PAGE_ROWS)),
+        rows=tuple(health_of(view, now) for view in _slice(selected, begin, begin + PAGE_ROWS)),
     )
 
 
-def found(services: Services, service_id: str, project: str) -> tuple[ServiceView | None, tuple[str, ...]]:
+def find_service(
+    services: Services, service_id: str, project: str
+) -> tuple[ServiceView | None, tuple[str, ...]]:
     """The service of this id, and the other projects that have one too; the first unless one is named."""
-    having = {name: view for (name, each), view in services.items() if each == service_id}
-    view = having.get(project) if project else next(iter(having.values()), None)
-    return view, tuple(name for name in having if view is not None and name != view.project)
+    matching = {name: view for (name, each), view in services.items() if each == service_id}
+    view = matching.get(project) if project else next(iter(matching.values()), None)
+    return view, tuple(name for name in matching if view is not None and name != view.project)
 
 
 def _project(project: ProjectStatus, states: Mapping[str, int]) -> Project:
@@ -137,9 +139,11 @@ def _worst_first(project: Project) -> tuple[int, int, str]:
     return (0 if project.up is False else 1 if project.up is None else 2, -project.urgent, project.name)
 
 
-def _cut(chosen: Sequence[tuple[State, list[ServiceView]]], begin: int, end: int) -> Iterable[ServiceView]:
-    """The rows from `begin` to `end` of all in order; what is not looked at is not sorted."""
-    for state, views in chosen:
+def _slice(
+    selected: Sequence[tuple[State, list[ServiceView]]], begin: int, end: int
+) -> Iterable[ServiceView]:
+    """The rows from `begin` to `end` of all in order; what is outside is not sorted."""
+    for state, views in selected:
         if views and begin < len(views) and end > 0:
             ordered = sorted(views, key=partial(_newest_first, state) if state.urgent else _by_name)
             yield from ordered[max(begin, 0) : end]

@@ -5,11 +5,10 @@ from typing import NamedTuple
 from exporter.core.accounting.labels import ServiceView
 from exporter.core.accounting.phases import current
 from exporter.core.accounting.service_state import ServiceState
+from exporter.core.records import DEPLOYING_STATUSES
 
 # As the alert ModelArtsUpdateStuck: the cloud gives up by itself after 20 minutes, unless told otherwise.
 STUCK_MS = 30 * 60 * 1000
-
-_UNDER_WAY = ("deploying", "pending", "waiting")
 
 
 class State(NamedTuple):
@@ -74,7 +73,7 @@ def state_of(service: ServiceState, now: int) -> str:
         state = "unreadable"
     elif status == "concerning":
         state = "degraded"
-    elif service.open or status in _UNDER_WAY:
+    elif service.open or status in DEPLOYING_STATUSES:
         state = "updating"
     elif service.up is None:
         state = "new"

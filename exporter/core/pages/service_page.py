@@ -1,16 +1,16 @@
-"""One service on a page: how it stands, what to do, its last updates, and its events as a story."""
+"""The page of one service: its state, what to do, its last updates, events and deployments."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from exporter.core.accounting.history import History, PastEvent, PastUpdate
 from exporter.core.accounting.labels import ServiceView
-from exporter.core.accounting.phases import finished
+from exporter.core.accounting.phases import durations
 from exporter.core.accounting.service_state import ServiceState
 from exporter.core.classifier.remedies import REMEDIES
 from exporter.core.pages.deployments import Deployment, last_deployments
 from exporter.core.pages.service_health import ServiceHealth, health_of
-from exporter.core.pages.timeline import Race, Strip, race, strip
+from exporter.core.pages.timeline import DeploymentChart, Timeline, deployment_chart, timeline
 from exporter.core.records import ABNORMAL, ServiceRow, Update
 
 Remedy = Callable[[str], str]  # an event's text to what can be done
@@ -34,19 +34,19 @@ class UpdateLine(NamedTuple):
 
 
 class EventLine(NamedTuple):
-    """An event, and what can be done about it; "" where there is nothing to do."""
+    """An event and its remedy; "" where there is nothing to do."""
 
     event: PastEvent
     remedy: str
 
     @property
     def abnormal(self) -> bool:
-        """Whether it tells of something wrong, whatever type the cloud gave it."""
+        """Whether it is a failure, whatever type the cloud gave it."""
         return bool(self.event.reason) or self.event.event_type == ABNORMAL
 
 
-class TroubleLine(NamedTuple):
-    """What went wrong in a deployment, told once for all `times`; `after`: seconds from its begin."""
+class FailureLine(NamedTuple):
+    """A failure of a deployment, one line for all `times`; `after`: seconds from the deployment's begin."""
 
     after: float
     text: str
@@ -56,13 +56,13 @@ class TroubleLine(NamedTuple):
 
 
 class ServicePage(NamedTuple):
-    """The page of one service. Newest first; times are ms. `troubles` has those of each deployment.
+    """The page of one service. Newest first; times are ms. `failure_lines` has those of each deployment.
 
     `others` are the projects that have a service of the same id. `history_read` is False where the store
     could not say what is kept: updates and events are then missing, not absent.
     """
 
-    standing: ServiceHealth
+    health: ServiceHealth
     row: ServiceRow
     others: tuple[str, ...]
     history_read: bool
@@ -74,9 +74,9 @@ class ServicePage(NamedTuple):
     updates: tuple[UpdateLine, ...]
     events: tuple[EventLine, ...]
     deployments: tuple[Deployment, ...]
-    failure_events: tuple[tuple[TroubleLine, ...], ...]
-    race: Race
-    strip: Strip | None
+    failure_lines: tuple[tuple[FailureLine, ...], ...]
+    deployment_chart: DeploymentChart
+    timeline: Timeline | None
 
 
 def service_page(
@@ -92,7 +92,7 @@ def service_page(
     state, kept = view.state, history or History()
     deployments = last_deployments(kept, state.open, now)
     return ServicePage(
-        standing=health_of(view, now),
+        health=health_of(view, now),
         row=state.row,
         others=others,
         history_read=history_read,
@@ -100,13 +100,13 @@ def service_page(
         failure=_failure(state, remedy),
         last_success=state.last_success,
         last_failure=state.last_failure,
-        phases=tuple(finished(state.phases).items()),
+        phases=tuple(durations(state.phases).items()),
         updates=_updates(kept, state),
         events=tuple(_event_line(event, remedy) for event in reversed(kept.events)),
         deployments=deployments,
-        failure_events=tuple(_troubles(each, remedy) for each in deployments),
-        race=race(deployments),
-        strip=strip(kept, state.open, now),
+        failure_lines=tuple(_failure_lines(each, remedy) for each in deployments),
+        deployment_chart=deployment_chart(deployments),
+        timeline=timeline(kept, state.open, now),
     )
 
 
@@ -136,16 +136,16 @@ def _event_line(event: PastEvent, remedy: Remedy) -> EventLine:
     return EventLine(event, _remedy(remedy, event.text, event.reason) if event.reason else "")
 
 
-def _troubles(deployment: Deployment, remedy: Remedy) -> tuple[TroubleLine, ...]:
-    lines: dict[str, TroubleLine] = {}
+def _failure_lines(deployment: Deployment, remedy: Remedy) -> tuple[FailureLine, ...]:
+    lines: dict[str, FailureLine] = {}
     for event in deployment.failure_events:
-        told = lines.get(event.text)
-        if told is not None:
-            lines[event.text] = told._replace(times=told.times + event.times)
+        line = lines.get(event.text)
+        if line is not None:
+            lines[event.text] = line._replace(times=line.times + event.times)
         else:
             after = (event.occur_time - deployment.begin) / 1000
             found = _event_line(event, remedy).remedy
-            lines[event.text] = TroubleLine(after, event.text, event.times, event.reason, found)
+            lines[event.text] = FailureLine(after, event.text, event.times, event.reason, found)
     return tuple(lines.values())
 
 

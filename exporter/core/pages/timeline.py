@@ -1,4 +1,4 @@
-"""Where the marks of a timeline stand: per cent of its width, ready to be drawn."""
+"""The positions of what a timeline or a chart of deployments shows, in per cent of its width."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -14,8 +14,8 @@ _SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
 # The longest timeout that a deployment can be given; one that hangs for days must not squeeze the others.
 _LONGEST_AXIS = 2 * _HOUR
 _SHORTEST_AXIS = _MINUTE
-# What happened within minutes, as just after the first start, is not to stand in one heap.
-_SHORTEST_STRIP = 10 * _MINUTE
+# Just after the first start everything happened within minutes; marks must not overlap.
+_SHORTEST_TIMELINE = 10 * _MINUTE
 # A phase of some milliseconds is still to be seen: two pixels of a phone's width.
 _NARROWEST = 0.6
 # Labels of sixty pixels beside each other on a phone.
@@ -26,7 +26,7 @@ _STEPS = (
     *(hours * _HOUR for hours in (1, 2, 3, 6, 12)),
     *(days * _DAY for days in (1, 2, 3, 5, 10, 30, 90, 365, 1825, 7300, 36500)),
 )
-# From here on a label may run over the edge if it is centred.
+# Closer to an end than this, a centred label may run over the edge.
 _EDGE = 10
 
 
@@ -68,14 +68,14 @@ class Lane(NamedTuple):
     seconds: float
 
 
-class Race(NamedTuple):
+class DeploymentChart(NamedTuple):
     """Deployments side by side, each from its own start."""
 
     lanes: tuple[Lane, ...]
     ticks: tuple[Tick, ...]
 
 
-class Strip(NamedTuple):
+class Timeline(NamedTuple):
     """Everything that is kept of a service, from `begin` to now (ms)."""
 
     begin: int
@@ -85,13 +85,13 @@ class Strip(NamedTuple):
     ticks: tuple[Tick, ...]
 
 
-def race(deployments: Sequence[Deployment]) -> Race:
+def deployment_chart(deployments: Sequence[Deployment]) -> DeploymentChart:
     """The deployments on one axis, which begins with each of them."""
     longest = max((each.end - each.begin for each in deployments), default=0)
     axis = min(max(longest, _SHORTEST_AXIS), _LONGEST_AXIS)
     lanes = tuple(_lane(each, axis) for each in deployments)
     times = _regular(0, axis)
-    return Race(lanes, tuple(_tick(time, 0, axis, length(time / 1000)) for time in times))
+    return DeploymentChart(lanes, tuple(_tick(time, 0, axis, length(time / 1000)) for time in times))
 
 
 def _lane(deployment: Deployment, axis: int) -> Lane:
@@ -115,16 +115,16 @@ def _lane(deployment: Deployment, axis: int) -> Lane:
     )
 
 
-def strip(history: History, still_open: Iterable[Update], now: int) -> Strip | None:
+def timeline(history: History, still_open: Iterable[Update], now: int) -> Timeline | None:
     """The kept events and updates at `now` (ms); None without any."""
     results = [past.update for past in history.updates] + list(still_open)
     times = [update.update_time for update in results] + [event.occur_time for event in history.events]
     if not times:
         return None
     end = max(now, *times)
-    begin = min(*times, end - _SHORTEST_STRIP)
+    begin = min(*times, end - _SHORTEST_TIMELINE)
     axis = end - begin
-    return Strip(
+    return Timeline(
         begin,
         end,
         updates=tuple(
@@ -154,7 +154,7 @@ def _percent(time: int, begin: int, axis: int) -> float:
 
 
 def _regular(begin: int, end: int) -> list[int]:
-    """Round times between both, not more than there is room for."""
+    """Round times between both, no more than there is room for."""
     step = next((each for each in _STEPS if (end - begin) / each <= _MOST_TICKS), _STEPS[-1])
     first = -(-begin // step) * step
     return list(range(first, end + 1, step))
@@ -166,7 +166,7 @@ def _tick(time: int, begin: int, axis: int, label: str) -> Tick:
 
 
 def _calendar(time: int, axis: int) -> str:
-    """A time as it tells most on an axis of this length (both ms)."""
+    """A time with the parts that matter on an axis of this length (both ms)."""
     if axis > 300 * _DAY:
         return iso(time)[:10]
     pattern = "%d %b" if axis > 4 * _DAY else "%d %b %H:%M" if axis > _DAY // 2 else "%H:%M"

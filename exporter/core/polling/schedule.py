@@ -5,9 +5,7 @@ from hashlib import blake2b
 import msgspec
 
 from exporter.core.accounting.service_state import ServiceState
-
-# A service in one of these may fail at any moment.
-_DEPLOYING = ("deploying", "pending", "waiting")
+from exporter.core.records import DEPLOYING_STATUSES
 
 # After a change of the row, log entries may still follow; three quick looks catch them.
 _QUICK_LOOKS = 3
@@ -48,7 +46,7 @@ def slot(service_id: str, sweep_interval: int) -> int:
 
 def is_active(state: ServiceState, polled: PollState, intervals: PollIntervals) -> bool:
     """Whether something is going on that is read at `active_interval`."""
-    if state.open or state.row.status in _DEPLOYING:
+    if state.open or state.row.status in DEPLOYING_STATUSES:
         return True
     return (
         polled.changed_at is not None
