@@ -13,7 +13,7 @@ import requests
 from exporter.emulator import Cloud, Server
 from exporter.emulator.faults import error
 
-from .commands import POLL, Running, configured, password, project, value
+from .commands import POLL, RunningExporter, configured, password, project, value
 from .live.processes import PATIENCE_SECONDS, until
 
 RELOADS = 10
@@ -30,7 +30,7 @@ def _url(cloud: Cloud) -> Iterator[str]:
         yield server.url
 
 
-def reload(exporter: Running) -> requests.Response:
+def reload(exporter: RunningExporter) -> requests.Response:
     return requests.post(f"{exporter.url}/-/reload", timeout=PATIENCE_SECONDS)
 
 
@@ -52,7 +52,7 @@ def test_no_scrape_sees_fewer_series_while_reloads_go_on(cloud: Cloud, url: str,
     quiet = {**POLL, "sweep_interval": "1m"}
     config = [project(url, rate_limit=2000)]
     path = configured(tmp_path, *config, poll=quiet)
-    with Running(tmp_path, path, "--web.enable-lifecycle") as exporter:
+    with RunningExporter(tmp_path, path, "--web.enable-lifecycle") as exporter:
         exporter.ready()
         until(lambda: exporter.metrics().count("modelarts_service_update_failing{"), lambda n: n == 300)
         before, done, missing = names(exporter.metrics()), Event(), []
@@ -85,7 +85,7 @@ def test_a_file_that_is_the_same_asks_the_cloud_for_nothing(cloud: Cloud, url: s
     for number in range(20):
         cloud.add_update(cloud.add_service(name=f"service-{number}"), "SUCCESS")
     rarely = {"interval": "1h", "active_interval": "1h", "sweep_interval": "1h", "lateness": "5s"}
-    with Running(
+    with RunningExporter(
         tmp_path, configured(tmp_path, project(url), poll=rarely), "--web.enable-lifecycle"
     ) as exporter:
         exporter.ready()
@@ -112,7 +112,7 @@ def test_no_request_goes_out_during_a_pause_whatever_a_reload_changes(
 ) -> None:
     cloud.add_update(cloud.add_service(name="mnist"), "SUCCESS")
     config = configured(tmp_path, project(url))
-    with Running(tmp_path, config, "--web.enable-lifecycle") as exporter:
+    with RunningExporter(tmp_path, config, "--web.enable-lifecycle") as exporter:
         exporter.ready()
         with cloud.lock:
             cloud.faults.add(
@@ -137,7 +137,7 @@ def test_a_refused_user_gets_no_further_tries_by_reloads(cloud: Cloud, url: str,
     def configure(number: int) -> str:
         return configured(tmp_path, project(url, auth=password(url, "wrong"), rate_limit=50 + number // 2))
 
-    with Running(tmp_path, configure(0), "--web.enable-lifecycle") as exporter:
+    with RunningExporter(tmp_path, configure(0), "--web.enable-lifecycle") as exporter:
         exporter.ready()
         for number in range(RELOADS):
             configure(number)
@@ -154,7 +154,7 @@ def test_a_service_that_is_left_out_and_taken_in_again_never_shows_older_calls(
     service_id = cloud.add_service(name="mnist", invocation_times=1000)
     calls = "modelarts_service_invocations_total"
     config = configured(tmp_path, project(url))
-    with Running(tmp_path, config, "--web.enable-lifecycle") as exporter:
+    with RunningExporter(tmp_path, config, "--web.enable-lifecycle") as exporter:
         exporter.ready()
         exporter.await_value(1000, calls)
         with cloud.lock:
@@ -172,7 +172,7 @@ def test_a_service_that_is_left_out_and_taken_in_again_never_shows_older_calls(
 def test_of_two_reloads_at_once_the_newer_file_ends_in_force(cloud: Cloud, url: str, tmp_path: Path) -> None:
     for name in ("old", "new"):
         cloud.add_service(name=name)
-    with Running(tmp_path, configured(tmp_path, project(url)), "--web.enable-lifecycle") as exporter:
+    with RunningExporter(tmp_path, configured(tmp_path, project(url)), "--web.enable-lifecycle") as exporter:
         exporter.ready()
         exporter.await_value(2, "modelarts_services")
         for number in range(RELOADS):
@@ -194,7 +194,7 @@ def test_a_project_that_is_taken_out_gets_no_series_back_from_a_request_under_wa
     for number in range(50):
         cloud.add_service(other, name=f"elsewhere-{number}")
     both = [project(url), project(url, "second", project_id=other)]
-    with Running(tmp_path, configured(tmp_path, *both), "--web.enable-lifecycle") as exporter:
+    with RunningExporter(tmp_path, configured(tmp_path, *both), "--web.enable-lifecycle") as exporter:
         exporter.ready()
         for _ in range(RELOADS):
             configured(tmp_path, *both)

@@ -21,8 +21,8 @@ Every abnormal event has a reason: that of the first of your own rules (`causes`
 found in its text, else of the first rule below, else `other`; events of this last kind are counted in
 `modelarts_exporter_unclassified_events_total`. Only the first {LONGEST_EXAMINED} characters are
 looked at, and case does not matter. Before the built-in rules are tried, full-width characters become
-plain ones, white space becomes single spaces, and names of models and services are taken out; your own rules see the text as the
-API wrote it.
+plain ones, white space becomes single spaces, and names of models and services are taken out; your own
+rules see the text as the API wrote it.
 
 A normal-typed event is a failure only if it says so in plain words (see below); its reason is then found in
 the same way. Your own rules name the cause of a failure, but make no failure of any other normal-typed event.
