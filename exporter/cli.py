@@ -16,7 +16,7 @@ from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
 from exporter.config import ConfigError, load
 from exporter.core.classifier.classifier import Classifier, CustomRule
-from exporter.emulator import ScenarioError, live, scenario_names
+from exporter.emulator import ScenarioError, scenario_names, scenario_server
 from exporter.factory import Shard
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
@@ -220,7 +220,7 @@ def _add_emulate(parser: argparse.ArgumentParser) -> None:
 
 def _emulate(options: argparse.Namespace) -> int:
     """Run the emulated cloud alone."""
-    return demo.emulate(live(options.listen, options.scenario))
+    return demo.emulate(scenario_server(options.listen, options.scenario))
 
 
 def _add_check_config(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The demonstration: an emulated cloud, the exporter on it, and its peers where they are installed."""
+"""The demo: an emulated cloud, the exporter on it, and Prometheus and Alertmanager if they are installed."""
 
 import os
 import shutil
@@ -23,24 +23,24 @@ from exporter.emulator import (
     DEFAULT_PROJECT_NAME,
     DEFAULT_USER,
     Server,
-    live,
+    scenario_server,
 )
 
-# Beside the package in a checkout; the wheel does not carry them.
+# Beside the package in a checkout; the wheel does not have them.
 _ALERTS = Path(__file__).parents[1] / "alerts"
 _RULES = _ALERTS / "modelarts.rules.yml"
 _ROUTING = _ALERTS / "alertmanager.example.yml"
 
-# Lively, for somebody who watches; a real cloud is asked far less often.
+# Short, so that a person who watches sees changes soon; the defaults are for a real cloud.
 _POLL = {"interval": "5s", "active_interval": "2s", "sweep_interval": "30s", "lateness": "1m"}
-_RATE_LIMIT = 50  # the emulator throttles nobody
+_RATE_LIMIT = 50  # requests per second; the emulator has no limit
 
-_END_SECONDS = 5  # what a child gets to end by itself
+_TERMINATE_SECONDS = 5  # then a child process that has not ended is killed
 
 
 def emulate(server: Server) -> int:
-    """Serve the emulated cloud until asked to stop."""
-    with server, _asked_to_stop() as stop:
+    """Serve the emulated cloud until SIGINT or SIGTERM."""
+    with server, _stop_at_signal() as stop:
         print(f"ModelArts and IAM (emulated): {server.url}", flush=True)
         print(f"  project_id {DEFAULT_PROJECT}, IAM at {server.url}/v3", flush=True)
         print(f"  domain {DEFAULT_DOMAIN}, user {DEFAULT_USER}, password {DEFAULT_PASSWORD}", flush=True)
@@ -49,21 +49,21 @@ def emulate(server: Server) -> int:
 
 
 def run(listen: str, log: FilteringBoundLogger) -> int:
-    """Run everything until asked to stop."""
+    """Run everything until SIGINT or SIGTERM."""
     with ExitStack() as stack:
-        stop = stack.enter_context(_asked_to_stop())
+        stop = stack.enter_context(_stop_at_signal())
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelarts-exporter-demo-")))
-        cloud = stack.enter_context(live())
+        cloud = stack.enter_context(scenario_server())
         alertmanager = _start_alertmanager(stack, directory)
-        program = Exporter(
+        app = Exporter(
             RunOptions(
                 _config(directory, cloud, alertmanager), (listen,), storage_path=str(directory / "data")
             ),
             log,
         )
-        stack.callback(program.stop)
-        program.start()
-        exporter = _reachable(program.addresses[0])
+        stack.callback(app.stop)
+        app.start()
+        exporter = _browsable(app.addresses[0])
         prometheus = _start_prometheus(stack, directory, exporter, alertmanager)
         for name, where in (
             ("exporter", f"http://{exporter}/metrics   (pages at http://{exporter}/)"),
@@ -83,7 +83,7 @@ def _page(address: str | None, otherwise: str) -> str:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[Event]:
+def _stop_at_signal() -> Iterator[Event]:
     stop = Event()
     before = {
         number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
@@ -96,7 +96,7 @@ def _asked_to_stop() -> Iterator[Event]:
 
 
 def _config(directory: Path, cloud: Server, alertmanager: str | None) -> str:
-    """A configuration as a user would write it."""
+    """Write a config file as a user would; returns its path."""
     user = {
         "iam_endpoint": f"{cloud.url}/v3",
         "domain": DEFAULT_DOMAIN,
@@ -110,26 +110,26 @@ def _config(directory: Path, cloud: Server, alertmanager: str | None) -> str:
         "auth": {"password": user},
         "rate_limit": _RATE_LIMIT,
     }
-    pushed = {"alertmanager": {"urls": [f"http://{alertmanager}"]}} if alertmanager else {}
-    return _written(directory / "config.yml", {"projects": [project], "poll": _POLL, **pushed})
+    push = {"alertmanager": {"urls": [f"http://{alertmanager}"]}} if alertmanager else {}
+    return _write_yaml(directory / "config.yml", {"projects": [project], "poll": _POLL, **push})
 
 
-def _written(path: Path, content: object) -> str:
+def _write_yaml(path: Path, content: object) -> str:
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return str(path)
 
 
 def _start_alertmanager(stack: ExitStack, directory: Path) -> str | None:
-    """Start it with the shipped routing; its address, or None where it is not installed."""
+    """Start it with the shipped routing; returns its address, or None if it is not installed."""
     program = shutil.which("alertmanager") or shutil.which("prometheus-alertmanager")
     if program is None:
         return None
     routing: dict[str, Any] = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
     if _ROUTING.exists():
         routing = yaml.safe_load(_ROUTING.read_text("utf-8"))
-    # Receivers without integrations: what fires is looked at, nobody is told.
+    # Receivers that send nothing: the alerts are only shown.
     routing |= {"receivers": [{"name": each["name"]} for each in routing["receivers"]], "templates": []}
-    config = _written(directory / "alertmanager.yml", routing)
+    config = _write_yaml(directory / "alertmanager.yml", routing)
     address = _free_address(9093)
     _start(
         stack,
@@ -148,12 +148,12 @@ def _start_alertmanager(stack: ExitStack, directory: Path) -> str | None:
 def _start_prometheus(
     stack: ExitStack, directory: Path, exporter: str, alertmanager: str | None
 ) -> str | None:
-    """Start it with the shipped rules; its address, or None where it is not installed."""
+    """Start it with the shipped rules; returns its address, or None if it is not installed."""
     program = shutil.which("prometheus")
     if program is None:
         return None
     alertmanagers = [{"static_configs": [{"targets": [alertmanager]}]}] if alertmanager else []
-    config = _written(
+    config = _write_yaml(
         directory / "prometheus.yml",
         {
             "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
@@ -179,7 +179,7 @@ def _start_prometheus(
 
 
 def _start(stack: ExitStack, log: Path, command: Sequence[str]) -> None:
-    """Start a child that ends with us."""
+    """Start a child process that is ended when the demo ends."""
     output = stack.enter_context(log.open("wb"))
     child = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ.copy())  # noqa: S603 - found on PATH
     stack.callback(_end, child)
@@ -188,14 +188,14 @@ def _start(stack: ExitStack, log: Path, command: Sequence[str]) -> None:
 def _end(child: subprocess.Popen[bytes]) -> None:
     child.terminate()
     try:
-        child.wait(_END_SECONDS)
+        child.wait(_TERMINATE_SECONDS)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
 
 
 def _free_address(port: int) -> str:
-    """The customary port on loopback, or another where that is taken."""
+    """The usual port on loopback, or any free one if it is in use."""
     for wanted in (port, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -207,7 +207,7 @@ def _free_address(port: int) -> str:
     raise OSError("no free port on 127.0.0.1")
 
 
-def _reachable(address: str) -> str:
-    """An address of every interface, as one that a browser on this machine can open."""
+def _browsable(address: str) -> str:
+    """The same address, but one that a browser can open if it means every interface."""
     host, _, port = address.rpartition(":")
     return f"localhost:{port}" if host in ("", "[::]", "0.0.0.0") else address  # noqa: S104 - compared, not bound

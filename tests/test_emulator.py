@@ -11,9 +11,9 @@ import pytest
 import requests
 
 from exporter.emulator import DEFAULT_PROJECT, Cloud, Server, model
-from exporter.emulator.live import live
-from exporter.emulator.player import play
 from exporter.emulator.scenario import load_scenario
+from exporter.emulator.scenario_player import play
+from exporter.emulator.scenario_server import scenario_server
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000
@@ -35,8 +35,8 @@ class Client:
 
     def __init__(self, cloud: Cloud, server: Server) -> None:
         self.session = requests.Session()
-        user = next(iter(cloud.identity.users))
-        token = cloud.identity.issue(user, DEFAULT_PROJECT, NOW, 365 * 86_400_000)
+        user = next(iter(cloud.identities.users))
+        token = cloud.identities.issue(user, DEFAULT_PROJECT, NOW, 365 * 86_400_000)
         self.session.headers["X-Auth-Token"] = token.value
         self.base = f"{server.url}/v1/{DEFAULT_PROJECT}"
 
@@ -436,10 +436,10 @@ def test_sample_bodies_are_served_to_the_byte(cloud: Cloud, client: Client) -> N
 
 
 def test_it_runs_alone_on_the_machines_clock() -> None:
-    with live(scenario="deploy") as server:
+    with scenario_server(scenario="deploy") as server:
         client = Client(server.cloud, server)
-        user = next(iter(server.cloud.identity.users))
-        token = server.cloud.identity.issue(user, DEFAULT_PROJECT, server.cloud.clock(), MINUTE)
+        user = next(iter(server.cloud.identities.users))
+        token = server.cloud.identities.issue(user, DEFAULT_PROJECT, server.cloud.clock(), MINUTE)
         client.session.headers["X-Auth-Token"] = token.value
         (row,) = client.get("/services")["services"]
         client.session.close()
@@ -450,4 +450,4 @@ def test_it_runs_alone_on_the_machines_clock() -> None:
 @pytest.mark.parametrize("listen", ["nonsense", "127.0.0.1:", "127.0.0.1:70000"])
 def test_it_says_when_an_address_is_none(listen: str) -> None:
     with pytest.raises(ValueError, match="is not host:port"):
-        live(listen)
+        scenario_server(listen)

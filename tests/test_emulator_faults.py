@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from exporter.emulator import DEFAULT_PROJECT, Cloud, Fault, Server, faults
-from exporter.emulator.answers import Answer, ErrorShape
+from exporter.emulator.http_messages import ErrorShape, Response
 
 NOW = 1_800_000_000_000
 
@@ -20,8 +20,8 @@ class Door:
         self.service = cloud.add_service()
         for at in (NOW - 2, NOW - 1):
             cloud.add_event(self.service, "normal", "x", at=at)
-        user = next(iter(cloud.identity.users))
-        token = cloud.identity.issue(user, DEFAULT_PROJECT, NOW, 1000)
+        user = next(iter(cloud.identities.users))
+        token = cloud.identities.issue(user, DEFAULT_PROJECT, NOW, 1000)
         self.headers = {"X-Auth-Token": token.value}
         self.base = f"{url}/v1/{DEFAULT_PROJECT}/services"
 
@@ -145,7 +145,7 @@ def test_the_true_answer_can_be_edited(door: Door) -> None:
 def test_a_fault_of_ones_own_sees_the_true_answer(door: Door) -> None:
     seen: list[bytes] = []
 
-    def change(answer: Answer) -> Answer:
+    def change(answer: Response) -> Response:
         seen.append(answer.body)
         return answer
 

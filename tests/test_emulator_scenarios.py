@@ -22,8 +22,8 @@ NOW = 1_800_000_000_000
 SECOND = 1000
 
 
-class Stage:
-    """A cloud that plays one scenario; `at(seconds)` turns its clock."""
+class PlayedScenario:
+    """A cloud that plays one scenario; `at(seconds)` sets its clock."""
 
     def __init__(self, scenario: str, *, speed: float = 1, switches: Switches | None = None) -> None:
         self.now = NOW
@@ -54,18 +54,18 @@ class Stage:
 
 def test_every_scenario_by_name_can_be_played_to_its_end() -> None:
     for name in scenario_names():
-        stage = Stage(name)
-        stage.at(3600)
-        assert sum(stage.cloud.truth_totals().values()) > 0, name
+        played = PlayedScenario(name)
+        played.at(3600)
+        assert sum(played.cloud.truth_totals().values()) > 0, name
 
 
 def test_a_deployment_goes_through_its_phases_at_the_pace_of_the_real_one() -> None:
-    stage = Stage("deploy")
-    stage.at(85)
-    assert (stage.results(), stage.only.fields["status"]) == (["RUNNING"], "deploying")
-    stage.at(200)
+    played = PlayedScenario("deploy")
+    played.at(85)
+    assert (played.results(), played.only.fields["status"]) == (["RUNNING"], "deploying")
+    played.at(200)
 
-    rows = stage.only.event_rows(stage.now, stage.cloud.switches)
+    rows = played.only.event_rows(played.now, played.cloud.switches)
 
     assert [(row["occur_time"] - NOW, row["event_info"]) for row in rows] == [
         (0, "start to deploy service"),
@@ -78,45 +78,45 @@ def test_a_deployment_goes_through_its_phases_at_the_pace_of_the_real_one() -> N
         (80806, "[mnist 0.0.1] pull image success"),
         (80818, "[mnist 0.0.1] starting model"),
     ]
-    assert stage.results() == ["SUCCESS"]
-    assert stage.only.fields["status"] == "running"
-    assert stage.only.fields["transition_at"] == NOW + 100 * SECOND
+    assert played.results() == ["SUCCESS"]
+    assert played.only.fields["status"] == "running"
+    assert played.only.fields["transition_at"] == NOW + 100 * SECOND
 
 
 def test_twice_the_speed_takes_half_the_time() -> None:
-    stage = Stage("deploy", speed=2)
+    played = PlayedScenario("deploy", speed=2)
 
-    stage.at(49)
-    assert stage.results() == ["RUNNING"]
-    stage.at(50)
-    assert stage.results() == ["SUCCESS"]
+    played.at(49)
+    assert played.results() == ["RUNNING"]
+    played.at(50)
+    assert played.results() == ["SUCCESS"]
 
 
 def test_resources_are_tried_three_times_before_the_failure() -> None:
-    stage = Stage("insufficient_resources")
-    stage.at(30)
-    assert stage.only.fields["status"] == "waiting"
-    stage.at(1000)
+    played = PlayedScenario("insufficient_resources")
+    played.at(30)
+    assert played.only.fields["status"] == "waiting"
+    played.at(1000)
 
-    abnormal = stage.texts("abnormal")
+    abnormal = played.texts("abnormal")
     assert abnormal[:3] == ["Schedule failed due to insufficient resources. Retry later."] * 3
     assert abnormal[3].startswith("ModelArts.3976")
-    assert stage.results() == ["FAIL"]
+    assert played.results() == ["FAIL"]
 
 
 def test_a_rollback_ends_with_a_failure_that_is_typed_normal() -> None:
-    stage = Stage("rollback")
-    stage.at(400)
+    played = PlayedScenario("rollback")
+    played.at(400)
 
-    assert stage.texts("normal")[-1] == "Failed to update the service. The update has been rolled back."
-    assert (stage.results(), stage.only.fields["status"]) == (["FAIL"], "running")
+    assert played.texts("normal")[-1] == "Failed to update the service. The update has been rolled back."
+    assert (played.results(), played.only.fields["status"]) == (["FAIL"], "running")
 
 
 def test_an_edge_rollout_fails_on_some_nodes() -> None:
-    stage = Stage("edge_partial_failure")
-    stage.at(60)
+    played = PlayedScenario("edge_partial_failure")
+    played.at(60)
 
-    (row,) = stage.only.log_rows(stage.now, stage.cloud.switches)
+    (row,) = played.only.log_rows(played.now, played.cloud.switches)
 
     assert (row["result"], row["success_num"], row["failed_num"]) == ("FAIL", 3, 1)
     assert [(node["node_name"], node["operation"], node["result"]) for node in row["result_detail"]] == [
@@ -128,26 +128,26 @@ def test_an_edge_rollout_fails_on_some_nodes() -> None:
 
 
 def test_a_wrong_port_says_nothing_for_twenty_minutes() -> None:
-    stage = Stage("wrong_port")
-    stage.at(1199)
-    assert (stage.results(), stage.texts("abnormal")) == (["RUNNING"], [])
+    played = PlayedScenario("wrong_port")
+    played.at(1199)
+    assert (played.results(), played.texts("abnormal")) == (["RUNNING"], [])
 
-    stage.at(1200)
-    assert stage.results() == ["FAIL"]
-    assert "timed out" in stage.texts("abnormal")[0]
+    played.at(1200)
+    assert played.results() == ["FAIL"]
+    assert "timed out" in played.texts("abnormal")[0]
 
 
 def test_a_service_can_be_born_and_fail_between_two_polls() -> None:
-    stage = Stage("born_and_failed")
-    assert stage.services == {}
+    played = PlayedScenario("born_and_failed")
+    assert played.services == {}
 
-    stage.at(30)
-    assert list(stage.services) == ["born-and-failed"]
-    assert (stage.results(), stage.only.fields["status"]) == (["FAIL"], "failed")
+    played.at(30)
+    assert list(played.services) == ["born-and-failed"]
+    assert (played.results(), played.only.fields["status"]) == (["FAIL"], "failed")
 
 
 def test_a_service_stops_itself_and_another_recovers() -> None:
-    stopping, back = Stage("auto_stop"), Stage("concerning_and_back")
+    stopping, back = PlayedScenario("auto_stop"), PlayedScenario("concerning_and_back")
 
     stopping.at(3610)
     back.at(10)
@@ -158,14 +158,14 @@ def test_a_service_stops_itself_and_another_recovers() -> None:
 
 
 def test_texts_follow_the_language_of_the_cloud() -> None:
-    stage = Stage("image_pull_failure", switches=Switches(language="zh"))
-    stage.at(300)
+    played = PlayedScenario("image_pull_failure", switches=Switches(language="zh"))
+    played.at(300)
 
-    assert stage.texts("abnormal")[0] == "拉取镜像失败，稍后重试"  # noqa: RUF001
+    assert played.texts("abnormal")[0] == "拉取镜像失败，稍后重试"  # noqa: RUF001
 
 
 def test_steps_missed_while_nobody_asked_keep_their_own_times() -> None:
-    often, once = Stage("demo"), Stage("demo")
+    often, once = PlayedScenario("demo"), PlayedScenario("demo")
     for second in range(400):
         often.at(second)
     once.at(399)
@@ -176,7 +176,7 @@ def test_steps_missed_while_nobody_asked_keep_their_own_times() -> None:
 
 
 def test_within_two_minutes_the_demo_shows_everything_a_metric_tells_of() -> None:
-    stage = Stage("demo")
+    played = PlayedScenario("demo")
     statuses: set[str] = set()
     phases: set[str] = set()
     deployed_nodes: set[tuple[str, bool]] = set()
@@ -184,16 +184,16 @@ def test_within_two_minutes_the_demo_shows_everything_a_metric_tells_of() -> Non
     gone = False
     born: set[str] = set()
     for second in range(120):
-        stage.at(second)
-        if "experiment" in born and "experiment" not in stage.services:
+        played.at(second)
+        if "experiment" in born and "experiment" not in played.services:
             gone = True
-        born |= set(stage.services)
-        for name, service in stage.services.items():
+        born |= set(played.services)
+        for name, service in played.services.items():
             statuses.add(service.fields["status"])
-            rows = service.log_rows(stage.now, replace(stage.cloud.switches, logs_order="asc"))
+            rows = service.log_rows(played.now, replace(played.cloud.switches, logs_order="asc"))
             results = [row["result"] for row in rows]
             if results and results[-1] == "RUNNING":
-                phases.add(service.event_rows(stage.now, stage.cloud.switches)[-1]["event_info"])
+                phases.add(service.event_rows(played.now, played.cloud.switches)[-1]["event_info"])
             if "SUCCESS" in results[results.index("FAIL") :] if "FAIL" in results else False:
                 restored.add(name)
             for row in rows:
@@ -219,19 +219,19 @@ def test_within_two_minutes_the_demo_shows_everything_a_metric_tells_of() -> Non
     assert len(restored) >= 4
     assert gone
     assert len(born) >= 12
-    assert set(stage.cloud.truth_totals()) == {
+    assert set(played.cloud.truth_totals()) == {
         ("update", "SUCCESS"),
         ("update", "FAIL"),
         ("event", "normal"),
         ("event", "abnormal"),
     }
-    models = stage.services["chat-assistant"].models
+    models = played.services["chat-assistant"].models
     assert models[0]["custom_spec"] == {"cpu": 8, "memory": 65536, "gpu_p4": 2}
-    assert [row["weight"] for row in stage.services["recommender"].models] == [70, 30]
-    assert stage.services["pricing-stable"].fields["invocation_times"] > 4000
+    assert [row["weight"] for row in played.services["recommender"].models] == [70, 30]
+    assert played.services["pricing-stable"].fields["invocation_times"] > 4000
     abnormal = Counter(
         event.event_info
-        for service in stage.services.values()
+        for service in played.services.values()
         for event in service.events
         if event.event_type == "abnormal"
     )
@@ -239,17 +239,17 @@ def test_within_two_minutes_the_demo_shows_everything_a_metric_tells_of() -> Non
 
 
 def test_the_demo_goes_on_for_ever_without_growing() -> None:
-    stage = Stage("demo")
+    played = PlayedScenario("demo")
 
     def held() -> int:
-        return sum(len(service.events) + len(service.updates) for service in stage.services.values())
+        return sum(len(service.events) + len(service.updates) for service in played.services.values())
 
-    stage.at(3 * 3600)
-    after_three_hours, seen = held(), stage.cloud.truth_totals()
-    stage.at(9 * 3600)
+    played.at(3 * 3600)
+    after_three_hours, seen = held(), played.cloud.truth_totals()
+    played.at(9 * 3600)
 
     assert held() < after_three_hours * 1.1
-    assert stage.cloud.truth_totals()["event", "normal"] > 2 * seen["event", "normal"]
+    assert played.cloud.truth_totals()["event", "normal"] > 2 * seen["event", "normal"]
 
 
 def test_a_scenario_of_ones_own_is_read_from_a_file(tmp_path: Path) -> None:
@@ -267,14 +267,14 @@ services:
 """,
         "utf-8",
     )
-    stage = Stage(str(path))
-    stage.at(5)
+    played = PlayedScenario(str(path))
+    played.at(5)
 
-    assert stage.only.fields["service_id"] == "my-id"
-    assert stage.only.models[0]["model_version"] == "3"
-    assert (stage.results(), stage.texts()) == (["FAIL"], [])
-    stage.at(12)
-    assert stage.only.event_rows(stage.now, stage.cloud.switches)[0]["occur_time"] == NOW + 2 * SECOND
+    assert played.only.fields["service_id"] == "my-id"
+    assert played.only.models[0]["model_version"] == "3"
+    assert (played.results(), played.texts()) == (["FAIL"], [])
+    played.at(12)
+    assert played.only.event_rows(played.now, played.cloud.switches)[0]["occur_time"] == NOW + 2 * SECOND
 
 
 @pytest.mark.parametrize(
@@ -303,21 +303,21 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 
 
 def test_a_service_deleted_by_hand_is_left_alone() -> None:
-    stage = Stage("deploy")
-    stage.at(10)
-    stage.cloud.delete_service(stage.only.fields["service_id"])
+    played = PlayedScenario("deploy")
+    played.at(10)
+    played.cloud.delete_service(played.only.fields["service_id"])
 
-    stage.at(200)
+    played.at(200)
 
-    assert stage.services == {}
+    assert played.services == {}
 
 
-def _ids(stage: Stage) -> dict[str, Any]:
-    return {name: service.fields["service_id"] for name, service in stage.services.items()}
+def _ids(played: PlayedScenario) -> dict[str, Any]:
+    return {name: service.fields["service_id"] for name, service in played.services.items()}
 
 
 def test_two_runs_are_the_same() -> None:
-    first, second = Stage("demo"), Stage("demo")
+    first, second = PlayedScenario("demo"), PlayedScenario("demo")
     first.at(300)
     second.at(300)
 

@@ -227,7 +227,7 @@ def test_no_secret_is_told_to_anybody(cloud: Cloud, url: str, tmp_path: Path) ->
         shown += requests.post(f"{exporter.url}/-/reload", timeout=PATIENCE_SECONDS).text
         assert exporter.end() == 0
     shown += exporter.said()
-    secrets += [DEFAULT_PASSWORD, *cloud.identity.tokens]
+    secrets += [DEFAULT_PASSWORD, *cloud.identities.tokens]
     assert [secret for secret in secrets if secret in shown] == []
     assert {row["level"] for row in rows(exporter)} >= {"debug", "info", "error"}
     assert not (tmp_path / "data").exists()

@@ -1,19 +1,19 @@
-"""A small working ModelArts with IAM over real HTTP, for the demo and for tests."""
+"""An emulator of ModelArts and IAM over real HTTP, for the demo and for tests."""
 
 from exporter.emulator.cloud import Cloud
 from exporter.emulator.faults import Fault
-from exporter.emulator.identity import (
+from exporter.emulator.identity_store import (
     DEFAULT_ACCESS_KEY,
     DEFAULT_DOMAIN,
     DEFAULT_PASSWORD,
     DEFAULT_SECRET_KEY,
     DEFAULT_USER,
 )
-from exporter.emulator.live import live
-from exporter.emulator.player import play
 from exporter.emulator.project import DEFAULT_PROJECT, DEFAULT_PROJECT_NAME
 from exporter.emulator.rows import model
 from exporter.emulator.scenario import Scenario, ScenarioError, load_scenario, scenario_names
+from exporter.emulator.scenario_player import play
+from exporter.emulator.scenario_server import scenario_server
 from exporter.emulator.server import Server
 from exporter.emulator.switches import Switches
 from exporter.emulator.truth import Truth
@@ -33,9 +33,9 @@ __all__ = [
     "Server",
     "Switches",
     "Truth",
-    "live",
     "load_scenario",
     "model",
     "play",
     "scenario_names",
+    "scenario_server",
 ]

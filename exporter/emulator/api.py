@@ -1,12 +1,15 @@
-"""The calls of ModelArts v1 on services, from a query to a body."""
+"""The ModelArts v1 calls on services: each makes the body of a response from a query.
+
+Source: ModelArts API Reference, Service Management, whose sections each function names.
+"""
 
 import json
 import re
 from collections.abc import Callable
 from typing import Any
 
-from exporter.emulator.answers import refuse
 from exporter.emulator.cloud import Cloud
+from exporter.emulator.http_messages import refuse
 from exporter.emulator.project import Project
 from exporter.emulator.rows import Row
 from exporter.emulator.service import Service
@@ -14,13 +17,14 @@ from exporter.emulator.switches import Switches
 
 Query = dict[str, str]
 
-DEFAULT_LIMIT = 1000  # of the documents
-# Characters that the filter on event texts refuses.
-_FORBIDDEN = re.compile(r"[`(){}';,\[\]<>/?（）｛｝‘’；，【】《》、？]")  # noqa: RUF001 - meant as they are
+DEFAULT_LIMIT = 1000  # Querying Service Event Logs, `limit`
+INVALID_ARGUMENT = "ModelArts.0101"  # Error Codes
+# Characters that `event_info` must not have (Querying Service Event Logs).
+_FORBIDDEN = re.compile(r"[`(){}';,\[\]<>/?（）｛｝‘’；，【】《》、？]")  # noqa: RUF001 - full-width ones too
 
 
 def list_services(cloud: Cloud, project: Project, query: Query) -> Row:
-    """GET /v1/{project}/services."""
+    """GET /v1/{project}/services (Querying a Service List)."""
     wanted = {"workspace_id": "0", **query}
     rows = [
         service.fields
@@ -34,7 +38,7 @@ def list_services(cloud: Cloud, project: Project, query: Query) -> Row:
     ]
     sort_by = _choice(query, "sort_by", "publish_at", ("publish_at", "service_name", "transition_at"))
     descending = _choice(query, "order", "desc", ("asc", "desc")) == "desc"
-    # Fields may have been set to anything at all, so they are compared only where they are alike.
+    # A test may have set a field to anything, so only values of the right type are compared.
     kind = str if sort_by == "service_name" else int
     rows.sort(key=lambda row: _sortable(row.get(sort_by), kind), reverse=descending)
     rows += cloud.switches.junk.get("list", ())
@@ -43,28 +47,31 @@ def list_services(cloud: Cloud, project: Project, query: Query) -> Row:
 
 
 def detail(project: Project, service_id: str) -> Row:
-    """GET /v1/{project}/services/{service}."""
+    """GET /v1/{project}/services/{service} (Querying the Details About a Service)."""
     return find(project, service_id).detail()
 
 
 def logs(cloud: Cloud, project: Project, service_id: str, query: Query) -> Row:
-    """GET /v1/{project}/services/{service}/logs; `update_time` is an exact match."""
+    """GET /v1/{project}/services/{service}/logs (Querying Service Update Logs).
+
+    `update_time` is an exact match: the Chinese edition says that it picks out one update task.
+    """
     service = find(project, service_id)
     if service.fields.get("infer_type") == "batch" and cloud.switches.batch_logs == "error":
-        raise refuse(400, "ModelArts.0101", "Invalid argument. A batch service has no update log.")
+        raise refuse(400, INVALID_ARGUMENT, "Invalid argument. A batch service has no update log.")
     update_time = _number(query, "update_time") if "update_time" in query else None
     rows: list[Any] = service.log_rows(cloud.clock(), cloud.switches, update_time)
     rows += cloud.switches.junk.get("logs", ())
-    return {**_heading(service), "logs": rows}
+    return {**_names(service), "logs": rows}
 
 
 def events(cloud: Cloud, project: Project, service_id: str, query: Query) -> Row:
-    """GET /v1/{project}/services/{service}/events."""
+    """GET /v1/{project}/services/{service}/events (Querying Service Event Logs)."""
     service = find(project, service_id)
     text = query.get("event_info", "")
     if _FORBIDDEN.search(text):
         raise refuse(
-            400, "ModelArts.0101", "Invalid argument. The field [event_info] has illegal characters."
+            400, INVALID_ARGUMENT, "Invalid argument. The field [event_info] has illegal characters."
         )
     kind = _choice(query, "event_type", "", ("", "normal", "abnormal"))
     _choice(query, "sort_by", "occur_time", ("occur_time",))
@@ -73,17 +80,20 @@ def events(cloud: Cloud, project: Project, service_id: str, query: Query) -> Row
         for row in service.event_rows(cloud.clock(), cloud.switches)
         if kind in ("", row["event_type"])
         and text in row["event_info"]
-        and _inside(row["occur_time"], query, cloud.switches)
+        and _is_in_window(row["occur_time"], query, cloud.switches)
     ]
     if _choice(query, "order", "desc", ("asc", "desc")) == "desc":
         rows.reverse()
     rows += cloud.switches.junk.get("events", ())
     page = _page(rows, query, cloud.switches)
-    return {**_heading(service), "total_count": len(rows), "count": len(page), "events": page}
+    return {**_names(service), "total_count": len(rows), "count": len(page), "events": page}
 
 
 def monitor(project: Project, service_id: str) -> Row:
-    """GET /v1/{project}/services/{service}/monitor: the call totals, and a load that means nothing."""
+    """GET /v1/{project}/services/{service}/monitor (Querying Service Monitoring Information).
+
+    The totals of calls are right; the load is always the same.
+    """
     service = find(project, service_id)
     monitors = [
         {
@@ -100,36 +110,39 @@ def monitor(project: Project, service_id: str) -> Row:
         for model in service.models
         if service.fields["status"] == "running"
     ]
-    return {**_heading(service), "monitors": monitors}
+    return {**_names(service), "monitors": monitors}
 
 
 def update(cloud: Cloud, project: Project, service_id: str, body: bytes) -> Row:
-    """PUT /v1/{project}/services/{service}: a status wins over a config, which starts an update."""
+    """PUT /v1/{project}/services/{service} (Updating Service Configurations).
+
+    A config starts an update. If the body has a status too, only that is applied.
+    """
     service = find(project, service_id)
     try:
         wanted = json.loads(body)
         status, config = wanted.get("status"), wanted.get("config")
     except (ValueError, AttributeError):
-        raise refuse(400, "ModelArts.0101", "Invalid argument. The body is not a JSON object.") from None
+        raise refuse(400, INVALID_ARGUMENT, "Invalid argument. The body is not a JSON object.") from None
     if status in ("running", "stopped"):
         cloud.set_status(service_id, status)
     elif status is None and isinstance(config, list) and config:
-        # A request names only what it sets; the rest of a model is as deployed, or unknown.
+        # A request has only what it changes; the rest of a model stays as deployed.
         known = {model.get("model_id"): model for model in service.models}
         cloud.begin_update(service_id, [{**known.get(row.get("model_id"), {}), **row} for row in config])
     else:
-        raise refuse(400, "ModelArts.0101", "Invalid argument. Give a status (running, stopped) or a config.")
+        raise refuse(400, INVALID_ARGUMENT, "Invalid argument. Give a status (running, stopped) or a config.")
     return {}
 
 
 def find(project: Project, service_id: str) -> Service:
-    """The living service, or the refusal that tells of its end."""
+    """The service; raises the 404 of a service that does not exist (ModelArts.3502)."""
     if service_id not in project.services:
         raise refuse(404, "ModelArts.3502", f"Service {service_id} does not exist.")
     return project.services[service_id]
 
 
-def _heading(service: Service) -> Row:
+def _names(service: Service) -> Row:
     return {"service_id": service.fields["service_id"], "service_name": service.fields["service_name"]}
 
 
@@ -139,14 +152,14 @@ def _page(rows: list[Any], query: Query, switches: Switches) -> list[Any]:
     if switches.max_limit is not None and limit > switches.max_limit:
         if switches.over_limit == "reject" and "limit" in query:
             raise refuse(
-                400, "ModelArts.0101", f"Invalid argument. [limit] is greater than {switches.max_limit}."
+                400, INVALID_ARGUMENT, f"Invalid argument. [limit] is greater than {switches.max_limit}."
             )
         limit = switches.max_limit
     first = offset * limit if switches.offset_mode == "page" else offset
     return rows[first : first + limit]
 
 
-def _inside(moment: int, query: Query, switches: Switches) -> bool:
+def _is_in_window(moment: int, query: Query, switches: Switches) -> bool:
     if "start_time" in query:
         start = _number(query, "start_time")
         if moment < start or (moment == start and switches.start_time == "exclusive"):
@@ -161,14 +174,14 @@ def _inside(moment: int, query: Query, switches: Switches) -> bool:
 def _number(query: Query, name: str, default: int = 0, *, least: int = 0) -> int:
     text = query.get(name, str(default))
     if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
-        raise refuse(400, "ModelArts.0101", f"Invalid argument. parameter [{name}] is not a valid number.")
+        raise refuse(400, INVALID_ARGUMENT, f"Invalid argument. parameter [{name}] is not a valid number.")
     return int(text)
 
 
 def _choice(query: Query, name: str, default: str, known: tuple[str, ...]) -> str:
     value = query.get(name, default)
     if value not in known:
-        raise refuse(400, "ModelArts.0101", f"Invalid argument. parameter [{name}] is not one of its values.")
+        raise refuse(400, INVALID_ARGUMENT, f"Invalid argument. parameter [{name}] is not one of its values.")
     return value
 
 

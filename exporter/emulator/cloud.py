@@ -1,4 +1,4 @@
-"""The state of the emulated cloud and the hand that moves it: tests and scenarios call, HTTP only reads."""
+"""The state of the emulated cloud, and the methods by which tests and scenarios change it."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -6,26 +6,26 @@ from threading import RLock
 from typing import Any, NamedTuple
 
 from exporter.emulator.faults import Faults
-from exporter.emulator.identity import (
+from exporter.emulator.identity_store import (
     DEFAULT_ACCESS_KEY,
     DEFAULT_DOMAIN,
     DEFAULT_PASSWORD,
     DEFAULT_SECRET_KEY,
     DEFAULT_USER,
-    Identity,
+    IdentityStore,
 )
 from exporter.emulator.project import DEFAULT_PROJECT, DEFAULT_PROJECT_NAME, Project
-from exporter.emulator.rows import Row, made_id, model, service_row
+from exporter.emulator.rows import Row, model, service_row, stable_id
 from exporter.emulator.service import EventEntry, Service, UpdateEntry
 from exporter.emulator.switches import Switches
 from exporter.emulator.truth import Truth
 
-# Enough for a test of an hour's requests; a demo that runs for weeks must not grow.
+# Enough for a test that makes an hour's requests; limited, so that a demo can run for weeks.
 REQUESTS_KEPT = 100_000
 
 
 class SeenRequest(NamedTuple):
-    """One request as it was answered; `status` is 0 where the connection was just closed."""
+    """One request at `at` (ms) and its HTTP status, which is 0 if the whole response was not sent."""
 
     endpoint: str
     service_id: str | None
@@ -35,13 +35,13 @@ class SeenRequest(NamedTuple):
 
 
 class Cloud:
-    """Everything the emulator knows, behind one lock.
+    """The whole state of the emulator, behind one lock.
 
     Args:
-        clock: gives the cloud's time in ms since the epoch; tests turn it by hand.
+        clock: returns the cloud's time in ms since the epoch; tests set it by hand.
         switches: how this cloud behaves.
 
-    `faults`, `identity`, `requests` and `switches` are open to tests; `lock` guards them all.
+    Tests may use `faults`, `identities`, `requests` and `switches`; `lock` guards them all.
 
     """
 
@@ -49,20 +49,22 @@ class Cloud:
         self.clock = clock
         self.switches = switches or Switches()
         self.faults = Faults()
-        self.identity = Identity()
+        self.identities = IdentityStore()
         self.requests: deque[SeenRequest] = deque(maxlen=REQUESTS_KEPT)
         self.samples: dict[tuple[str, str | None], bytes] = {}
         self.lock = RLock()
         self.projects: dict[str, Project] = {}
-        self.windows: dict[str, tuple[int, int]] = {}  # throttle: user -> (start of window, requests in it)
+        self.throttle_windows: dict[
+            str, tuple[int, int]
+        ] = {}  # throttle: user -> (start of window, requests in it)
         self._players: list[Callable[[int], None]] = []
-        self._made = 0
+        self._services_made = 0
         self.add_project(DEFAULT_PROJECT, DEFAULT_PROJECT_NAME)
-        self.identity.add_user(DEFAULT_USER, DEFAULT_PASSWORD, DEFAULT_DOMAIN)
-        self.identity.add_key(DEFAULT_ACCESS_KEY, DEFAULT_SECRET_KEY)
+        self.identities.add_user(DEFAULT_USER, DEFAULT_PASSWORD, DEFAULT_DOMAIN)
+        self.identities.add_key(DEFAULT_ACCESS_KEY, DEFAULT_SECRET_KEY)
 
     def advance(self) -> int:
-        """Let every scenario come up to the clock; every request does this first. Returns now in ms."""
+        """Bring every scenario up to the cloud's time, and return it in ms; each request does this first."""
         with self.lock:
             now = self.clock()
             for player in self._players:
@@ -70,14 +72,14 @@ class Cloud:
             return now
 
     def attach(self, player: Callable[[int], None]) -> None:
-        """Call `player(now)` on every advance."""
+        """Call `player(now)` at every `advance`."""
         with self.lock:
             self._players.append(player)
 
-    # Who may ask
+    # Projects, users, keys
 
     def add_project(self, project_id: str = DEFAULT_PROJECT, name: str = "") -> str:
-        """A project; nothing happens if it exists."""
+        """Add a project if it does not exist; returns its id."""
         with self.lock:
             if project_id not in self.projects:
                 self.projects[project_id] = Project(project_id, name or project_id)
@@ -86,21 +88,21 @@ class Cloud:
     def add_user(
         self, name: str, password: str, domain: str = DEFAULT_DOMAIN, projects: Sequence[str] | None = None
     ) -> str:
-        """A user, who may enter every project unless `projects` names some; gives the user's id."""
+        """Add a user of `projects` (None: of all), or replace the one of this name; returns its id."""
         with self.lock:
-            return self.identity.add_user(name, password, domain, projects)
+            return self.identities.add_user(name, password, domain, projects)
 
     def add_access_key(
         self, access: str, secret: str, security_token: str | None = None, expires_at: int | None = None
     ) -> None:
-        """An access key of the default user; with a security token it is a temporary one."""
+        """Add an access key of the default user; a temporary one has a security token."""
         with self.lock:
-            self.identity.add_key(access, secret, security_token, expires_at)
+            self.identities.add_key(access, secret, security_token, expires_at)
 
     def revoke_tokens(self) -> None:
-        """End every token now, as a changed password does."""
+        """Make every token invalid now, as IAM does when a password is changed."""
         with self.lock:
-            self.identity.tokens.clear()
+            self.identities.tokens.clear()
 
     # Services
 
@@ -117,24 +119,24 @@ class Cloud:
         nodes: Sequence[Row] = (),
         **fields: Any,
     ) -> str:
-        """A service, without logs; gives its id.
+        """Add a service with empty logs; returns its id.
 
         Args:
-            project_id: made if it does not exist.
-            service_id: made if not given. One that was deleted comes back, and its truth goes on.
-            name: made if not given.
-            infer_type: of the API.
-            status: of the API.
-            workspace_id: of the API.
-            models: rows as `model()` makes them; one if not given.
-            nodes: edge only: rows with `id` and `name`.
-            fields: replace or add to the fields of its row, as they are.
+            project_id: added if it does not exist.
+            service_id: a new one if not given. With that of a deleted service, the truth about it goes on.
+            name: a new one if not given.
+            infer_type: as in the API.
+            status: as in the API.
+            workspace_id: as in the API.
+            models: rows as `model()` makes them; one model if not given.
+            nodes: of an edge service: rows with `id` and `name`.
+            fields: added to the fields of its row as they are, or replace them.
 
         """
         with self.lock:
             project = self.projects[self.add_project(project_id)]
-            self._made += 1
-            service_id = service_id or made_id(f"service/{self._made}")
+            self._services_made += 1
+            service_id = service_id or stable_id(f"service/{self._services_made}")
             named = name or f"service-{service_id[:8]}"
             row = service_row(project_id, service_id, named, self.clock())
             row |= {"infer_type": infer_type, "status": status, "workspace_id": workspace_id, **fields}
@@ -143,26 +145,26 @@ class Cloud:
             return service_id
 
     def service(self, service_id: str) -> Service:
-        """The living service; KeyError if there is none."""
+        """The service; KeyError if there is none or it was deleted."""
         with self.lock:
-            return self._home(service_id).services[service_id]
+            return self._project_of(service_id).services[service_id]
 
-    def _home(self, service_id: str) -> Project:
-        """The project of a service, living or dead; KeyError if there never was one."""
+    def _project_of(self, service_id: str) -> Project:
+        """The project of a service, also of a deleted one; KeyError if there never was one."""
         for project in self.projects.values():
             if service_id in project.services or service_id in project.deleted:
                 return project
         raise KeyError(service_id)
 
     def delete_service(self, service_id: str) -> None:
-        """The service is gone; its truth stays. KeyError if it is not living."""
+        """Delete the service, but keep the truth about it. KeyError if there is none."""
         with self.lock:
-            self._home(service_id).delete(service_id, self.clock())
+            self._project_of(service_id).delete(service_id, self.clock())
 
     def set_status(
         self, service_id: str, status: str, *, at: int | None = None, progress: int = 100, error_msg: str = ""
     ) -> None:
-        """A new status, since `at` (ms, now if not given)."""
+        """Give it a new status, from `at` on (ms; now if not given)."""
         with self.lock:
             service = self.service(service_id)
             service.fields |= {
@@ -173,7 +175,7 @@ class Cloud:
             service.error_msg = error_msg
 
     def patch_service(self, service_id: str, **fields: Any) -> None:
-        """Set fields of its row to whatever is given."""
+        """Set fields of its row, without any check."""
         with self.lock:
             self.service(service_id).fields |= fields
 
@@ -187,13 +189,13 @@ class Cloud:
         at: int | None = None,
         visible_at: int | None = None,
     ) -> int:
-        """An update starts: RUNNING in the log, the service deploying. Gives its update_time in ms.
+        """Start an update: RUNNING in the log, status `deploying`. Returns its update_time in ms.
 
         Args:
-            service_id: of a living service.
-            models: the new config; the one deployed now if not given.
-            at: its update_time, now if not given.
-            visible_at: when the log shows it, now if not given.
+            service_id: of an existing service.
+            models: the new config; the deployed one if not given.
+            at: its update_time in ms; now if not given.
+            visible_at: the time in ms from which the log shows it; now if not given.
 
         """
         with self.lock:
@@ -214,9 +216,9 @@ class Cloud:
         *,
         at: int | None = None,
     ) -> None:
-        """The open update of this time ends; the service is running or failed from `at` (ms) on.
+        """End the update of this update_time; the service is running or failed from `at` (ms) on.
 
-        `nodes` (edge) are rows with node_id, node_name, operation and result.
+        `nodes` are those of an edge service: rows with node_id, node_name, operation and result.
         """
         with self.lock:
             service = self.service(service_id)
@@ -229,7 +231,7 @@ class Cloud:
                 service.fields["publish_at"] = update_time
                 self.set_status(service_id, "running", at=now)
             else:
-                self.set_status(service_id, "failed", at=now, error_msg=service.cause(update_time))
+                self.set_status(service_id, "failed", at=now, error_msg=service.last_error(update_time))
 
     def add_update(
         self,
@@ -241,7 +243,7 @@ class Cloud:
         models: Sequence[Row] | None = None,
         nodes: Sequence[Row] | None = None,
     ) -> int:
-        """An entry of the log with any result; the status of the service is left alone."""
+        """Add an entry with any result to the update log; the status of the service stays as it is."""
         with self.lock:
             service = self.service(service_id)
             now = self.clock()
@@ -261,7 +263,7 @@ class Cloud:
         at: int | None = None,
         visible_at: int | None = None,
     ) -> int:
-        """An event dated `at`, shown from `visible_at` on (ms, both now if not given). Gives `at`."""
+        """Add an event of `at`, shown from `visible_at` on (ms; both now if not given). Returns `at`."""
         with self.lock:
             now = self.clock()
             occurred = now if at is None else at
@@ -269,15 +271,15 @@ class Cloud:
             self.service(service_id).events.append(EventEntry(occurred, event_type, text, shown))
             return occurred
 
-    # What is true
+    # The truth
 
     def truth(self, service_id: str) -> Truth:
-        """What was ever shown of a service's settled entries, also a dead one's; KeyError if unknown."""
+        """All settled entries ever shown of a service, also of a deleted one; KeyError if it is unknown."""
         with self.lock:
-            return self._home(service_id).truth(service_id, self.clock())
+            return self._project_of(service_id).truth(service_id, self.clock())
 
     def truth_totals(self) -> Counter[tuple[str, str]]:
-        """Over all services: how many of each (`update`, result) and (`event`, type)."""
+        """How many of each (`update`, result) and (`event`, type), over all services."""
         with self.lock:
             now = self.clock()
             totals: Counter[tuple[str, str]] = Counter()
@@ -286,7 +288,7 @@ class Cloud:
             return totals
 
     def forget(self) -> None:
-        """Free what retention hides; only the totals of the truth keep it."""
+        """Drop the entries that are past retention; only the totals of the truth still have them."""
         with self.lock:
             now = self.clock()
             for project in self.projects.values():
@@ -295,6 +297,6 @@ class Cloud:
     def serve_sample(
         self, endpoint: str, content: bytes, *, service_id: str | None = None, workspace_id: str = "0"
     ) -> None:
-        """Answer this endpoint with these bytes; a list for one workspace, all else for one service."""
+        """Send these bytes as the body: of the list of one workspace, or for one service."""
         with self.lock:
             self.samples[endpoint, workspace_id if endpoint == "list" else service_id] = content

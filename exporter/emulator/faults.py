@@ -1,27 +1,27 @@
-"""What goes wrong on purpose: a script of faults that the next matching requests meet."""
+"""Faults that a test orders: the next matching requests get an error, a broken body, or no response."""
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from exporter.emulator.answers import Answer, ErrorShape, error_answer
+from exporter.emulator.http_messages import ErrorShape, Response, error_response
 
 Endpoint = Literal["token", "list", "detail", "logs", "events", "monitor", "update"]
-Change = Callable[[Answer], Answer]
+Change = Callable[[Response], Response]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A change to answers.
+    """Changes the responses to some requests.
 
     Args:
-        change: turns the true answer into the one that is sent.
-        endpoint: whom it meets; None meets all.
-        service_id: likewise.
-        times: how many requests; None until cleared.
-        skip: matching requests that pass before.
-        instead: the true answer is not even made, and the credential not looked at.
+        change: turns the true response into the one that is sent.
+        endpoint: only requests to this one; None: to all.
+        service_id: only requests about this service; None: about all.
+        times: how many requests it changes; None: all until `Faults.clear`.
+        skip: how many matching requests pass unchanged before.
+        instead: the request is not handled at all, and its credential not checked.
 
     """
 
@@ -34,35 +34,35 @@ class Fault:
 
 
 class Faults:
-    """The faults still to come, first come first served. Not thread-safe: the cloud's lock guards it."""
+    """The faults still to happen, in order. Not thread-safe: callers hold the lock of the `Cloud`."""
 
     def __init__(self) -> None:
-        self._waiting: list[Fault] = []
+        self._pending: list[Fault] = []
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._pending)
 
     def add(self, *faults: Fault) -> None:
-        """Put faults at the end of the script."""
-        self._waiting.extend(faults)
+        """Add faults behind those that are still to happen."""
+        self._pending.extend(faults)
 
     def clear(self) -> None:
-        """No more faults."""
-        self._waiting.clear()
+        """Remove all faults."""
+        self._pending.clear()
 
     def take(self, endpoint: str, service_id: str | None) -> Fault | None:
-        """The fault that this request meets; it is used up."""
-        for place, fault in enumerate(self._waiting):
+        """The fault for this request, counted as used; None for none."""
+        for place, fault in enumerate(self._pending):
             if fault.endpoint not in (None, endpoint) or fault.service_id not in (None, service_id):
                 continue
             if fault.skip:
-                self._waiting[place] = replace(fault, skip=fault.skip - 1)
+                self._pending[place] = replace(fault, skip=fault.skip - 1)
                 continue
             if fault.times is not None:
                 if fault.times == 1:
-                    del self._waiting[place]
+                    del self._pending[place]
                 else:
-                    self._waiting[place] = replace(fault, times=fault.times - 1)
+                    self._pending[place] = replace(fault, times=fault.times - 1)
             return fault
         return None
 
@@ -79,9 +79,9 @@ def error(
     times: int | None = 1,
     skip: int = 0,
 ) -> Fault:
-    """An error body instead of the answer."""
-    answer = error_answer(status, code, message, shape, headers)
-    return Fault(lambda _: answer, endpoint, service_id, times, skip, instead=True)
+    """An error instead of the response."""
+    response = error_response(status, code, message, shape, headers)
+    return Fault(lambda _: response, endpoint, service_id, times, skip, instead=True)
 
 
 def body(
@@ -94,13 +94,13 @@ def body(
     times: int | None = 1,
     skip: int = 0,
 ) -> Fault:
-    """Any bytes instead of the answer: HTML, nothing, something that is not JSON."""
-    answer = Answer(status, content, content_type=content_type)
-    return Fault(lambda _: answer, endpoint, service_id, times, skip, instead=True)
+    """Any bytes instead of the response: HTML, nothing, something that is not JSON."""
+    response = Response(status, content, content_type=content_type)
+    return Fault(lambda _: response, endpoint, service_id, times, skip, instead=True)
 
 
 def html(status: int = 502, *, endpoint: Endpoint | None = None, times: int | None = 1) -> Fault:
-    """The page of a load balancer before the cloud."""
+    """The error page of a load balancer in front of the cloud."""
     page = f"<html><head><title>{status}</title></head><body><h1>{status} Bad Gateway</h1></body></html>"
     return body(page.encode(), status, "text/html", endpoint=endpoint, times=times)
 
@@ -108,24 +108,27 @@ def html(status: int = 502, *, endpoint: Endpoint | None = None, times: int | No
 def no_answer(
     *, endpoint: Endpoint | None = None, service_id: str | None = None, times: int | None = 1, skip: int = 0
 ) -> Fault:
-    """The connection is closed without a byte."""
-    answer = Answer(0, sending="nothing")
-    return Fault(lambda _: answer, endpoint, service_id, times, skip, instead=True)
+    """The connection is closed without a response."""
+    response = Response(0, sending="nothing")
+    return Fault(lambda _: response, endpoint, service_id, times, skip, instead=True)
 
 
 def cut_off(
     *, endpoint: Endpoint | None = None, service_id: str | None = None, times: int | None = 1
 ) -> Fault:
     """The connection is closed in the middle of the body."""
-    return Fault(lambda answer: replace(answer, sending="cut"), endpoint, service_id, times)
+    return Fault(lambda response: replace(response, sending="cut"), endpoint, service_id, times)
 
 
 def truncated(
     *, endpoint: Endpoint | None = None, service_id: str | None = None, times: int | None = 1
 ) -> Fault:
-    """Half the JSON, sent as if it were all."""
+    """Half of the JSON, sent as if it were the whole body."""
     return Fault(
-        lambda answer: replace(answer, body=answer.body[: len(answer.body) // 2]), endpoint, service_id, times
+        lambda response: replace(response, body=response.body[: len(response.body) // 2]),
+        endpoint,
+        service_id,
+        times,
     )
 
 
@@ -136,8 +139,8 @@ def slow(
     service_id: str | None = None,
     times: int | None = 1,
 ) -> Fault:
-    """The right answer, too late."""
-    return Fault(lambda answer: replace(answer, delay=seconds), endpoint, service_id, times)
+    """The true response, but only after `seconds`."""
+    return Fault(lambda response: replace(response, delay=seconds), endpoint, service_id, times)
 
 
 def edited(
@@ -148,12 +151,12 @@ def edited(
     times: int | None = 1,
     skip: int = 0,
 ) -> Fault:
-    """The answer's JSON after `edit` has changed it in place."""
+    """The JSON of the response after `edit` has changed it in place."""
 
-    def change(answer: Answer) -> Answer:
-        content = json.loads(answer.body)
+    def change(response: Response) -> Response:
+        content = json.loads(response.body)
         edit(content)
-        return replace(answer, body=json.dumps(content).encode())
+        return replace(response, body=json.dumps(content).encode())
 
     return Fault(change, endpoint, service_id, times, skip)
 
@@ -166,7 +169,7 @@ def torn(
     times: int | None = 1,
     skip: int = 0,
 ) -> Fault:
-    """A page that changed while it was read: a total that lies, a row twice, a row gone."""
+    """A page of a list that changed while it was read: a wrong total, a row twice, or a row missing."""
     rows_key = {"events": "events", "list": "services", "logs": "logs"}[endpoint]
 
     def edit(content: dict[str, Any]) -> None:

@@ -1,47 +1,47 @@
-"""What stands before the API: routes, throttling, faults, and the final form of an answer."""
+"""The API gateway in front of the services: routes, throttling, faults, and the final form of a body."""
 
 import re
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from exporter.emulator import api, credentials, iam
-from exporter.emulator.answers import Answer, Refusal, Request, json_answer, refuse
+from exporter.emulator import api, authentication, iam
 from exporter.emulator.cloud import Cloud, SeenRequest
+from exporter.emulator.http_messages import RefusedError, Request, Response, json_response, refuse
 from exporter.emulator.switches import Switches
 
 _PATH = re.compile(
     r"/v1/(?P<project>[^/]+)/services(?:/(?P<service>[^/]+)(?:/(?P<part>logs|events|monitor))?)?"
 )
-_UNITS = {1: "1 second", 60: "1 minute", 3600: "1 hour"}
+_UNITS = {1: "1 second", 60: "1 minute", 3600: "1 hour"}  # as the text of a 429 writes its period
 
 
 class Route(NamedTuple):
-    """Which call a request is for; `service_id` is None for list and token."""
+    """Which API call a request is; `service_id` is None for those that are not about one service."""
 
     endpoint: str
     project_id: str = ""
     service_id: str | None = None
 
 
-def answer(cloud: Cloud, request: Request) -> Answer:
-    """The answer to one request, as it goes over the wire; also moves the scenarios up to now."""
+def handle(cloud: Cloud, request: Request) -> Response:
+    """The response to one request, as it is to be sent. First brings the scenarios up to now."""
     with cloud.lock:
         now = cloud.advance()
         query = dict(parse_qsl(request.query, keep_blank_values=True))
         route = _route(request)
         fault = cloud.faults.take(route.endpoint, route.service_id)
         if fault is not None and fault.instead:
-            given = fault.change(Answer(0))
+            response = fault.change(Response(0))
         else:
             try:
-                given = _serve(cloud, request, route, query, now)
-            except Refusal as refusal:
-                given = refusal.answer
+                response = _serve(cloud, request, route, query, now)
+            except RefusedError as error:
+                response = error.response
             if fault is not None:
-                given = fault.change(given)
-        status = given.status if given.sending == "whole" else 0
+                response = fault.change(response)
+        status = response.status if response.sending == "whole" else 0
         cloud.requests.append(SeenRequest(route.endpoint, route.service_id, query, now, status))
-        return given
+        return response
 
 
 def _route(request: Request) -> Route:
@@ -63,7 +63,7 @@ def _route(request: Request) -> Route:
     return Route(endpoint, project_id, service_id)
 
 
-def _serve(cloud: Cloud, request: Request, route: Route, query: api.Query, now: int) -> Answer:
+def _serve(cloud: Cloud, request: Request, route: Route, query: api.Query, now: int) -> Response:
     prefix = cloud.switches.error_prefix
     if route.endpoint == "token":
         return iam.sign_in(cloud, request, query)
@@ -71,15 +71,15 @@ def _serve(cloud: Cloud, request: Request, route: Route, query: api.Query, now: 
         return iam.version_document(request)
     if route.endpoint == "unknown":
         raise refuse(404, f"{prefix}.0101", "The API does not exist or has not been published.", "gateway")
-    caller = credentials.check(cloud, request, now)
+    caller = authentication.authenticate(cloud, request, now)
     if caller.project_id not in (None, route.project_id) or route.project_id not in cloud.projects:
         raise refuse(403, "ModelArts.0210", "The project id in the request URL does not match the token.")
     _throttle(cloud, caller, now)
     workspace = query.get("workspace_id", "0")
     sample = cloud.samples.get((route.endpoint, workspace if route.endpoint == "list" else route.service_id))
     if sample is not None:
-        return Answer(200, sample)
-    return json_answer(_dress(_body(cloud, request, route, query), cloud.switches))
+        return Response(200, sample)
+    return json_response(_apply_switches(_body(cloud, request, route, query), cloud.switches))
 
 
 def _body(cloud: Cloud, request: Request, route: Route, query: api.Query) -> Any:
@@ -99,14 +99,15 @@ def _body(cloud: Cloud, request: Request, route: Route, query: api.Query) -> Any
             return api.detail(project, route.service_id)
 
 
-def _throttle(cloud: Cloud, caller: credentials.Caller, now: int) -> None:
+def _throttle(cloud: Cloud, caller: authentication.Caller, now: int) -> None:
     if cloud.switches.throttle is None:
         return
+    # APIG.0308, HTTP 429: too many requests; the text has the limit (API Gateway User Guide, Error Codes).
     allowed, seconds = cloud.switches.throttle
-    start, seen = cloud.windows.get(caller.user_id, (now, 0))
+    start, seen = cloud.throttle_windows.get(caller.user_id, (now, 0))
     if now - start >= seconds * 1000:
         start, seen = now, 0
-    cloud.windows[caller.user_id] = (start, seen + 1)
+    cloud.throttle_windows[caller.user_id] = (start, seen + 1)
     if seen < allowed:
         return
     unit = _UNITS.get(seconds, f"{seconds} second")
@@ -120,17 +121,19 @@ def _throttle(cloud: Cloud, caller: credentials.Caller, now: int) -> None:
     )
 
 
-def _dress(value: Any, switches: Switches) -> Any:
-    """The body in this cloud's habits: numbers as strings, empty arrays as null or not at all."""
+def _apply_switches(value: Any, switches: Switches) -> Any:
+    """The body with numbers as strings, and empty arrays as null or left out, where the switches say so."""
     if isinstance(value, dict):
-        dressed = {}
+        changed = {}
         for key, part in value.items():
             if part == [] and switches.arrays == "absent":
                 continue
-            dressed[key] = None if part == [] and switches.arrays == "null" else _dress(part, switches)
-        return dressed
+            changed[key] = (
+                None if part == [] and switches.arrays == "null" else _apply_switches(part, switches)
+            )
+        return changed
     if isinstance(value, list):
-        return [_dress(part, switches) for part in value]
+        return [_apply_switches(part, switches) for part in value]
     if switches.numbers_as_strings and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return value

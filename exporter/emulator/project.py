@@ -1,4 +1,4 @@
-"""A project of the emulated cloud: its living services, and the truth of its dead ones."""
+"""A project of the emulated cloud: its services, and the truth about those that were deleted."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ DEFAULT_PROJECT_NAME = "eu-de_demo"
 
 @dataclass
 class Project:
-    """Services by id, in the order of their making."""
+    """`services` by id, oldest first; `deleted` has the truth about deleted ones, by id."""
 
     project_id: str
     name: str
@@ -20,11 +20,11 @@ class Project:
     deleted: dict[str, Truth] = field(default_factory=dict)
 
     def delete(self, service_id: str, now: int) -> None:
-        """The service is gone; its truth stays."""
+        """Delete the service, but keep the truth about it."""
         self.deleted[service_id] = self.services.pop(service_id).truth(now)
 
     def truth(self, service_id: str, now: int) -> Truth:
-        """Of a service living or dead; KeyError if there never was one."""
+        """The truth about a service, also a deleted one; KeyError if there never was one."""
         if service_id in self.services:
             return self.services[service_id].truth(now)
         return self.deleted[service_id]
@@ -39,7 +39,7 @@ class Project:
         return totals
 
     def forget(self, now: int, before: int) -> None:
-        """Hold no detail older than `before` (ms) any more, only totals."""
+        """Drop entries older than `before` (ms); only the totals still have them."""
         for service in self.services.values():
             service.forget(now, before)
         self.deleted = {service_id: truth.totals_before(before) for service_id, truth in self.deleted.items()}

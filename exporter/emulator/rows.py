@@ -1,25 +1,28 @@
-"""Rows as the API writes them, with likely values for all that a test does not care about."""
+"""Rows of the API with likely values for the fields that a test does not set.
+
+Source of the fields: ModelArts API Reference, Querying a Service List and Querying Service Update Logs.
+"""
 
 import uuid
 from typing import Any
 
-from exporter.emulator.identity import DEFAULT_DOMAIN, DEFAULT_USER
+from exporter.emulator.identity_store import DEFAULT_DOMAIN, DEFAULT_USER
 
 Row = dict[str, Any]
 
-_IDS = uuid.UUID("5a0f4b7e-7b0e-4a55-9c3e-0d8f6f3c9b01")  # any fixed one: ids are the same in every run
+_IDS = uuid.UUID("5a0f4b7e-7b0e-4a55-9c3e-0d8f6f3c9b01")  # any fixed UUID will do
 
 
-def made_id(seed: str) -> str:
-    """The id that belongs to `seed`, the same in every run."""
-    # A name out of JSON may have half a surrogate pair in it, which UTF-8 cannot say.
+def stable_id(seed: str) -> str:
+    """The id for `seed`, the same in every run."""
+    # A name from JSON may have half of a surrogate pair in it, which UTF-8 cannot encode.
     return str(uuid.uuid5(_IDS, seed.encode(errors="backslashreplace").decode()))
 
 
 def model(name: str = "mnist", version: str = "0.0.1", **fields: Any) -> Row:
     """One model of an update's config, as a row of the API; `fields` replace or add to its fields."""
     return {
-        "model_id": made_id(f"model/{name}/{version}"),
+        "model_id": stable_id(f"model/{name}/{version}"),
         "model_name": name,
         "model_version": version,
         "specification": "modelarts.vm.cpu.2u",
@@ -33,7 +36,7 @@ def model(name: str = "mnist", version: str = "0.0.1", **fields: Any) -> Row:
 
 
 def service_row(project_id: str, service_id: str, name: str, now: int) -> Row:
-    """A running real-time service, made at `now` (ms), as the list shows it."""
+    """A running real-time service, created at `now` (ms), as a row of the service list."""
     return {
         "service_id": service_id,
         "service_name": name,

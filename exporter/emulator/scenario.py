@@ -1,4 +1,4 @@
-"""Scenarios as values: what happens to which service and when, read from YAML."""
+"""Scenarios as values, read from YAML: what happens to which service, and when."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,32 +15,33 @@ _PACKAGE = files("exporter.emulator")
 
 
 class ScenarioError(ValueError):
-    """The scenario cannot be played; one sentence that says where and why."""
+    """The scenario cannot be played; the text says in one sentence where and why."""
 
 
 @dataclass(frozen=True)
-class Text:
-    """An event's type, and its words by language."""
+class EventText:
+    """The type of an event, and its text by language (`en`, `zh`)."""
 
     event_type: str
-    words: Mapping[str, str]
+    texts: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Step:
-    """What happens at one moment; several actions are done in the order of the fields.
+    """What happens to a service at one time. Several actions are done in the order of the fields.
 
     Args:
         at: seconds since the timeline began.
-        create, delete: the service begins, ends.
-        update: an update begins, with `models` where they are given.
-        models: rows of the API.
-        say: name of an event's text; `node` may stand in it.
-        event: type and words of an event.
-        late: seconds until that event is shown.
-        settle: result of the open update, with an outcome per node (`deploy`, `delete failed`).
-        status: of the service.
-        progress: of the deployment, per cent.
+        create, delete: add or delete the service.
+        update: start an update, with `models` if there are any.
+        models: as rows of the API.
+        say: an event of event_texts.yml; `node` replaces `{node}` in its text.
+        event: an event with a text of its own.
+        late: seconds after `at` before the event is shown.
+        settle: end the open update with this result, and with one of `nodes` for each edge node, such as
+            `deploy` or `delete failed`.
+        status: the new status of the service.
+        progress: of the deployment, in per cent.
 
     """
 
@@ -48,9 +49,9 @@ class Step:
     create: bool = False
     update: bool = False
     models: tuple[Row, ...] | None = None
-    say: Text | None = None
+    say: EventText | None = None
     node: str = ""
-    event: Text | None = None
+    event: EventText | None = None
     late: float = 0
     settle: str = ""
     nodes: tuple[str, ...] | None = None
@@ -60,20 +61,21 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Part:
+class ServiceScenario:
     """One service and what happens to it.
 
     Args:
         name: of the service.
-        service_id: made from the seed if not given.
-        infer_type, status, workspace_id: of the API, at the start.
-        models, nodes: rows of the API; names of edge nodes.
-        absent: it begins with its `create` step.
-        language: of its events, if not the cloud's.
-        timeline: in the order of time.
-        repeat: seconds from one round to the next; None plays once.
-        jitter: seconds by which a round may begin later, drawn from the seed.
-        calls_per_second, failed_share: of inference calls while it is running.
+        service_id: made from the seed if it is empty.
+        infer_type, status, workspace_id: the fields of the API, at the start.
+        models: as rows of the API.
+        nodes: the names of the edge nodes.
+        absent: the service does not exist before its `create` step.
+        language: of its events; that of the cloud if it is empty.
+        timeline: the steps, oldest first.
+        repeat: seconds from the start of one round of the timeline to the next; None: only one round.
+        jitter: a round may start up to so many seconds later; the seed decides.
+        calls_per_second, failed_share: inference calls while the service is running.
 
     """
 
@@ -94,8 +96,8 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A body that is served as it is."""
+class SampleBody:
+    """The body of a response, served as it is."""
 
     endpoint: str
     content: bytes
@@ -105,31 +107,31 @@ class Sample:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Everything that happens, from a seed."""
+    """What happens to all services; `seed` decides what is random."""
 
-    parts: tuple[Part, ...]
+    services: tuple[ServiceScenario, ...]
     seed: int = 0
     switches: Mapping[str, Any] = field(default_factory=dict)
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[SampleBody, ...] = ()
 
 
 def scenario_names() -> list[str]:
-    """What `load_scenario` knows by name: shipped files and single episodes."""
+    """The names that `load_scenario` takes: of shipped scenarios and of episodes."""
     shipped = [entry.name.removesuffix(".yml") for entry in (_PACKAGE / "scenarios").iterdir()]
     return sorted({*shipped, *_read_shipped("episodes.yml")})
 
 
 def load_scenario(name_or_path: str) -> Scenario:
-    """A shipped scenario, a single episode, or a file; ScenarioError if it is none or not understood."""
-    book = _Book()
+    """Load a shipped scenario, a single episode, or a file; raises `ScenarioError` if it cannot be played."""
+    reader = _ScenarioReader()
     shipped = _PACKAGE / "scenarios" / f"{name_or_path}.yml"
-    if name_or_path in book.episodes:
-        part = {"name": name_or_path.replace("_", "-"), "timeline": [{"at": 0, "play": name_or_path}]}
-        return book.scenario(
-            {"services": [{**part, **book.episodes[name_or_path].get("service", {})}]}, Path()
+    if name_or_path in reader.episodes:
+        service = {"name": name_or_path.replace("_", "-"), "timeline": [{"at": 0, "play": name_or_path}]}
+        return reader.scenario(
+            {"services": [{**service, **reader.episodes[name_or_path].get("service", {})}]}, Path()
         )
     if "/" not in name_or_path and shipped.is_file():
-        return book.scenario(yaml.safe_load(shipped.read_text("utf-8")), Path())
+        return reader.scenario(yaml.safe_load(shipped.read_text("utf-8")), Path())
     path = Path(name_or_path)
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
@@ -139,9 +141,9 @@ def load_scenario(name_or_path: str) -> Scenario:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{name_or_path}: not YAML: {error}") from None
     try:
-        return book.scenario(content, path.parent)
+        return reader.scenario(content, path.parent)
     except (TypeError, KeyError, AttributeError, OSError) as error:
-        # Strangers' files fail in as many ways as there are types; the message names what was met.
+        # A wrong file can fail with any of these; the message names what was found.
         raise ScenarioError(f"{name_or_path}: not understood: {error}") from error
 
 
@@ -150,30 +152,30 @@ def _read_shipped(name: str) -> dict[str, Any]:
     return content
 
 
-class _Book:
-    """The shipped texts and episodes, and how YAML is read with them."""
+class _ScenarioReader:
+    """Makes a scenario from YAML, with the shipped episodes and event texts."""
 
     def __init__(self) -> None:
         self.episodes = _read_shipped("episodes.yml")
         self.texts = {
-            name: Text(entry.get("type", "normal"), entry)
-            for name, entry in _read_shipped("texts.yml").items()
+            name: EventText(entry.get("type", "normal"), entry)
+            for name, entry in _read_shipped("event_texts.yml").items()
         }
 
     def scenario(self, content: dict[str, Any], folder: Path) -> Scenario:
         samples = [
-            Sample(content=(folder / sample.pop("file")).read_bytes(), **sample)
+            SampleBody(content=(folder / sample.pop("file")).read_bytes(), **sample)
             for sample in content.pop("samples", [])
         ]
-        Switches(**content.get("switches", {}))  # so that a switch misspelt is told here
-        parts = [self._part(dict(part)) for part in content.pop("services")]
-        return Scenario(tuple(parts), samples=tuple(samples), **content)
+        Switches(**content.get("switches", {}))  # raises an error for a misspelt switch
+        services = [self._service(dict(service)) for service in content.pop("services")]
+        return Scenario(tuple(services), samples=tuple(samples), **content)
 
-    def _part(self, content: dict[str, Any]) -> Part:
+    def _service(self, content: dict[str, Any]) -> ServiceScenario:
         steps = self._steps(content.pop("timeline", []))
         calls = content.pop("calls", {})
         models = tuple(model(**row) for row in content.pop("models", [{}]))
-        return Part(
+        return ServiceScenario(
             models=models,
             nodes=tuple(content.pop("nodes", ())),
             timeline=tuple(sorted(steps, key=lambda step: step.at)),
@@ -207,7 +209,7 @@ class _Book:
             given["say"] = self.texts[given["say"]]
         if "event" in given:
             event = given["event"]
-            given["event"] = Text(event["type"], {"en": event["text"], "zh": event["text"]})
+            given["event"] = EventText(event["type"], {"en": event["text"], "zh": event["text"]})
         if "models" in given:
             given["models"] = tuple(model(**row) for row in given["models"])
         if "nodes" in given:

@@ -1,4 +1,4 @@
-"""The emulated cloud on a socket: HTTP/1.1 with keep-alive, one thread a connection."""
+"""Serves an emulated cloud over HTTP/1.1 with keep-alive, with one thread for each connection."""
 
 import socket
 import sys
@@ -12,17 +12,17 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from exporter.emulator import gateway
-from exporter.emulator.answers import Answer, Request
 from exporter.emulator.cloud import Cloud
+from exporter.emulator.http_messages import Request, Response
 
-# An idle client must not hold a thread for ever; longer than any client's pause between polls in a test.
+# So that an idle client does not hold a thread forever; no test pauses that long between two polls.
 IDLE_SECONDS = 120
 
 
 class Server:
     """Serves a cloud on `address` (host, port; port 0 takes a free one) from `start` to `stop`.
 
-    Also a context manager. ModelArts and IAM answer on the same address: `url` and `url/v3`.
+    Also a context manager. ModelArts and IAM are at the same address: ModelArts at `url`, IAM at `url/v3`.
     """
 
     def __init__(self, cloud: Cloud, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
@@ -32,19 +32,19 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
+        """Its base URL, without a slash at the end."""
         host, port = self._http.server_address[:2]
         return f"http://{host!s}:{port}"
 
     def start(self) -> Self:
-        """Answer from now on, in threads of its own."""
+        """Response from now on, in threads of its own."""
         # shutdown() waits for a poll interval; the default of half a second would slow every test.
         self._thread = Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        """Close the socket and every connection; slow answers still waiting are given up."""
+        """Close the socket and every connection; delayed responses that still wait are not sent."""
         self._http.stopping.set()
         if self._thread is not None:
             self._http.shutdown()
@@ -64,8 +64,8 @@ class Server:
 
 class _HTTPServer(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # connections are closed by hand, else an idle client delays the stop
-    request_queue_size = 128  # of one exporter with many fetchers, all at once
+    block_on_close = False  # close_connections() does that; else an idle client would delay the stop
+    request_queue_size = 128  # an exporter with many threads may connect with all of them at once
 
     def __init__(self, address: tuple[str, int], cloud: Cloud) -> None:
         self.cloud = cloud
@@ -76,22 +76,22 @@ class _HTTPServer(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is its own business; anything else is a bug and shows."""
+        """Ignore a client that disconnects early; print any other error, which is a bug."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
     def close_connections(self) -> None:
-        """End every conversation; the threads that hold them end by that."""
+        """Close every connection, which also ends its thread."""
         with self.guard:
             for connection in self.connections:
-                with suppress(OSError):  # the client was faster
+                with suppress(OSError):  # the client closed it first
                     connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = IDLE_SECONDS
-    disable_nagle_algorithm = True  # head and body are two writes; else each answer waits 40 ms
+    disable_nagle_algorithm = True  # headers and body are two writes; else each response waits 40 ms
     server: _HTTPServer
 
     def setup(self) -> None:
@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.connections.discard(self.connection)
         super().finish()
 
-    def _answer(self) -> None:
+    def _handle(self) -> None:
         url = urlsplit(self.path)
         length = int(self.headers.get("Content-Length") or 0)
         request = Request(
@@ -114,35 +114,35 @@ class _Handler(BaseHTTPRequestHandler):
             headers={name.lower(): value for name, value in self.headers.items()},
             body=self.rfile.read(length),
         )
-        answer = gateway.answer(self.server.cloud, request)
-        if answer.delay:
-            self.server.stopping.wait(answer.delay)
-        self._send(answer)
+        response = gateway.handle(self.server.cloud, request)
+        if response.delay:
+            self.server.stopping.wait(response.delay)
+        self._send(response)
 
-    do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - names that the base class looks for
+    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - names that the base class looks for
 
-    def _send(self, answer: Answer) -> None:
-        if answer.sending == "nothing":
+    def _send(self, response: Response) -> None:
+        if response.sending == "nothing":
             self.close_connection = True
             return
         with self.server.guard:
             self.server.served += 1
             request_id = f"{self.server.served:032x}"
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_response(response.status)
+        self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
         self.send_header("X-Request-Id", request_id)
-        for name, value in answer.headers.items():
+        for name, value in response.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        if answer.sending == "cut":
+        if response.sending == "cut":
             self.close_connection = True
-            self.wfile.write(answer.body[: len(answer.body) // 2])
+            self.wfile.write(response.body[: len(response.body) // 2])
         else:
-            self.wfile.write(answer.body)
+            self.wfile.write(response.body)
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """The Date header tells the cloud's time, not the machine's."""
+        """The Date header has the time of the cloud, not of this machine."""
         seconds = self.server.cloud.clock() / 1000 if timestamp is None else timestamp
         return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
 
@@ -150,4 +150,4 @@ class _Handler(BaseHTTPRequestHandler):
         return "api-gateway"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
-        """Quiet: `Cloud.requests` is the log."""
+        """Print nothing: `Cloud.requests` is the log."""

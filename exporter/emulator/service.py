@@ -1,4 +1,4 @@
-"""One service of the emulated cloud: its fields, its two logs, and how the API shows them at an instant."""
+"""One service of the emulated cloud: its fields, its two logs, and what the API shows of them."""
 
 from dataclasses import dataclass, field
 
@@ -9,17 +9,17 @@ from exporter.emulator.truth import Truth
 
 @dataclass
 class UpdateEntry:
-    """One update task; `result` is RUNNING until it is settled. Times in ms."""
+    """One entry of the update log; `result` is RUNNING until it is settled. Times in ms."""
 
     update_time: int
     config: list[Row]
     visible_at: int
     result: str = "RUNNING"
     nodes: list[Row] | None = None  # result_detail, edge only
-    settled_at: int | None = None  # what ages; an open entry does not
+    settled_at: int | None = None  # retention counts from here, so an open entry stays
 
     def rows(self, switches: Switches) -> list[Row]:
-        """The entry as the update log shows it: one row, or two where a result is appended."""
+        """Its rows in the update log: one, or two where the switches say that a result is appended."""
         if self.result == "RUNNING" or switches.running == "in_place":
             return [self._row(self.result)]
         return [self._row("RUNNING"), self._row(self.result)]
@@ -40,7 +40,7 @@ class UpdateEntry:
 
 @dataclass
 class EventEntry:
-    """One event, dated `occur_time`, shown from `visible_at` on (ms)."""
+    """One event, which happened at `occur_time` and is shown from `visible_at` on (ms)."""
 
     occur_time: int
     event_type: str
@@ -48,7 +48,7 @@ class EventEntry:
     visible_at: int
 
     def row(self) -> Row:
-        """The event as the event log shows it."""
+        """Its row in the event log."""
         return {
             "occur_time": self.occur_time,
             "event_type": self.event_type,
@@ -58,7 +58,7 @@ class EventEntry:
 
 @dataclass
 class Service:
-    """A service; `fields` is its row in the list, `models` the config that is deployed now."""
+    """A service; `fields` is its row in the service list, `models` the deployed config."""
 
     fields: Row
     models: list[Row]
@@ -66,10 +66,10 @@ class Service:
     updates: list[UpdateEntry] = field(default_factory=list)
     events: list[EventEntry] = field(default_factory=list)
     error_msg: str = ""
-    past: Truth = field(default_factory=Truth)  # of entries no longer held, and of earlier lives
+    past: Truth = field(default_factory=Truth)  # of dropped entries, and from before the service was deleted
 
     def detail(self) -> Row:
-        """The body of the detail call."""
+        """The body of the service detail."""
         ready = "ready" if self.fields.get("status") == "running" else "notReady"
         config = [{**model, "status": ready} for model in self.models]
         if self.nodes:
@@ -79,13 +79,13 @@ class Service:
             body["error_msg"] = self.error_msg
         return body
 
-    def cause(self, since: int) -> str:
-        """The last abnormal event since then (ms): what the detail tells of a failure."""
+    def last_error(self, since: int) -> str:
+        """The newest abnormal event since `since` (ms), which the detail shows as the cause of a failure."""
         texts = [e.event_info for e in self.events if e.event_type == "abnormal" and e.occur_time >= since]
         return texts[-1] if texts else "Failed to deploy the service."
 
     def log_rows(self, now: int, switches: Switches, update_time: int | None = None) -> list[Row]:
-        """The update log at `now`; with `update_time`, that one task only."""
+        """The update log at `now` (ms); with `update_time`, only the entries of that time."""
         oldest = now - switches.retention
         shown = [
             entry
@@ -98,14 +98,14 @@ class Service:
         return [row for entry in shown for row in entry.rows(switches)]
 
     def event_rows(self, now: int, switches: Switches) -> list[Row]:
-        """The event log at `now`, in the order of time."""
+        """The event log at `now` (ms), oldest first."""
         oldest = now - switches.retention
         shown = [entry for entry in self.events if entry.visible_at <= now and entry.occur_time >= oldest]
         shown.sort(key=lambda entry: entry.occur_time)
         return [entry.row() for entry in shown]
 
     def truth(self, now: int) -> Truth:
-        """All settled entries that were visible at some time until `now`, this life and earlier ones."""
+        """All settled entries that were visible until `now` (ms), also from before it was deleted."""
         seen = Truth()
         for update in self.updates:
             if update.visible_at <= now and update.result in ("SUCCESS", "FAIL"):
@@ -118,7 +118,7 @@ class Service:
         return self.past + seen
 
     def forget(self, now: int, before: int) -> None:
-        """Hold no entry older than `before` any more; only the totals of the truth keep them."""
+        """Drop entries older than `before` (ms); only the totals of the truth still have them."""
         old = Service(
             self.fields,
             self.models,

@@ -1,4 +1,7 @@
-"""Checks SDK-HMAC-SHA256 signatures from the published algorithm alone, so that it can judge a signer."""
+"""Computes SDK-HMAC-SHA256 signatures from the published algorithm, without any code of the client.
+
+Source: API Gateway User Guide, AK/SK-based authentication ("API Request Signing Guide").
+"""
 
 import hashlib
 import hmac
@@ -9,14 +12,14 @@ from datetime import UTC, datetime
 from urllib.parse import quote, unquote
 
 ALGORITHM = "SDK-HMAC-SHA256"
-# The gateway's words for its window are "15 minutes", both ways.
+# How old, or how far in the future, a signature may be (API Request Signing Guide: 15 minutes).
 WINDOW_MS = 15 * 60_000
 _FORM = re.compile(rf"{ALGORITHM} +Access=([^,]+), *SignedHeaders=([^,]+), *Signature=([0-9a-f]+)")
 
 
 @dataclass(frozen=True)
 class Authorization:
-    """What the Authorization header says."""
+    """The parts of an Authorization header."""
 
     access: str
     signed_headers: tuple[str, ...]
@@ -24,7 +27,7 @@ class Authorization:
 
 
 def parse_authorization(header: str) -> Authorization | None:
-    """The parts of the header; None where it has another form."""
+    """The parts of the header; None if it has another form."""
     match = _FORM.fullmatch(header.strip())
     if match is None:
         return None
@@ -32,7 +35,7 @@ def parse_authorization(header: str) -> Authorization | None:
 
 
 def parse_date(text: str) -> int | None:
-    """X-Sdk-Date (`20240102T030405Z`) in ms; None where it is none."""
+    """The time of an X-Sdk-Date header (`20240102T030405Z`) in ms; None if it has another form."""
     try:
         moment = datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
@@ -41,7 +44,7 @@ def parse_date(text: str) -> int | None:
 
 
 def format_date(ms: int) -> str:
-    """Ms as the gateway writes times of signatures."""
+    """A time in ms as an X-Sdk-Date header."""
     return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
@@ -54,7 +57,7 @@ def signature(
     body: bytes,
     secret: str,
 ) -> str:
-    """The only right signature of a request.
+    """The right signature of a request, in hex.
 
     Args:
         method: of the request.

@@ -1,4 +1,4 @@
-"""What nobody outside the vendor knows about the API: each unknown is a switch that tests turn both ways."""
+"""What the public documents leave open about the API: a switch for each, which tests set both ways."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,27 +10,27 @@ HOUR_MS = 3_600_000
 
 @dataclass(frozen=True)
 class Switches:
-    """How this cloud behaves; replace the whole value on `Cloud.switches` at any time.
+    """How this cloud behaves. It is frozen: to change it, set `Cloud.switches` to a new one, at any time.
 
     Args:
-        offset_mode: `offset` counts pages or items.
-        logs_order: order of the update log, which the documents do not promise.
-        numbers_as_strings: every number of an answer is written as a string.
-        running: a RUNNING entry settles in place, or stays and a second entry tells the result.
-        start_time, end_time: whether the bound itself belongs to the window.
-        max_limit: the largest `limit` taken; None takes any.
-        over_limit: a larger `limit` is refused (400) or silently made smaller.
+        offset_mode: whether `offset` counts pages or items. The documents say "start page"; SDKs count items.
+        logs_order: the order of the update log; the documents name none.
+        numbers_as_strings: write every number as a string, as a published sample of the monitor does.
+        running: when an update ends, its RUNNING entry changes in place, or stays and a second one is added.
+        start_time, end_time: whether the bound itself is inside the requested window.
+        max_limit: the largest allowed `limit`; None: any. The documents name none.
+        over_limit: whether a larger `limit` is refused (400) or replaced by `max_limit`.
         retention: ms after which entries are no longer shown.
         arrays: how an empty array is written.
-        error_prefix: spelling of the gateway's error codes.
-        iam_errors: the two shapes in which IAM refuses.
-        retry_after: whether a 429 carries the header.
-        language: of the texts that scenarios write.
-        expired_token: code in the 401 for a token that has ended.
-        token_life: ms that a new token lives.
-        throttle: (requests, window in seconds) per user; None does not throttle.
-        batch_logs: batch services have an empty update log, or none (400).
-        junk: per endpoint (`list`, `logs`, `events`), rows put behind the true ones as they are.
+        error_prefix: the gateway's error codes occur with both prefixes.
+        iam_errors: the form of IAM's errors; both occur.
+        retry_after: whether a 429 has a Retry-After header.
+        language: of the event texts of scenarios.
+        expired_token: the error code of the 401 for an expired token.
+        token_life: ms for which a new token is valid.
+        throttle: (requests, period in seconds) for each user; None: no limit.
+        batch_logs: whether the update log of a batch service is empty, or an error (400).
+        junk: rows to add, as they are, behind the true ones of `list`, `logs` or `events`.
 
     """
 
@@ -42,14 +42,14 @@ class Switches:
     end_time: Literal["inclusive", "exclusive"] = "inclusive"
     max_limit: int | None = None
     over_limit: Literal["reject", "clamp"] = "reject"
-    retention: int = 30 * DAY_MS  # the documents say one month
+    retention: int = 30 * DAY_MS  # of events: "one month" (ModelArts User Guide, Viewing Service Details)
     arrays: Literal["empty", "null", "absent"] = "empty"
     error_prefix: Literal["APIG", "APIGW"] = "APIG"
     iam_errors: Literal["openstack", "iam"] = "openstack"
-    retry_after: bool = False  # no public trace shows that the gateway sends it
+    retry_after: bool = False  # the documents name the header; no published response has it
     language: Literal["en", "zh"] = "en"
     expired_token: Literal["0307", "ModelArts.0202"] = "0307"  # noqa: S105 - a code
-    token_life: int = 24 * HOUR_MS  # what IAM gives
+    token_life: int = 24 * HOUR_MS  # IAM API Reference, Obtaining a User Token
     throttle: tuple[int, int] | None = None
     batch_logs: Literal["empty", "error"] = "empty"
     junk: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)

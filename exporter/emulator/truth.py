@@ -1,4 +1,4 @@
-"""What a ledger must have counted, as the cloud itself knows it."""
+"""What an exporter must have counted, as the emulated cloud itself knows it."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Truth:
-    """What was ever shown of settled entries: exactly what a ledger must have counted.
+    """All settled entries that the API has ever shown: exactly these a ledger must have counted.
 
     Args:
-        updates: multiset of (update_time, result), settled ones only.
-        events: multiset of (occur_time, event_type, event_info).
-        results: updates by result, those included whose details were forgotten.
-        types: events by type, likewise.
+        updates: how many of each (update_time, result), settled ones only.
+        events: how many of each (occur_time, event_type, event_info).
+        results: how many updates of each result, including those that `forget` has dropped from `updates`.
+        types: how many events of each type, including those that `forget` has dropped from `events`.
 
     """
 
@@ -30,7 +30,7 @@ class Truth:
         )
 
     def totals_before(self, before: int) -> "Truth":
-        """The same totals, without the details of entries dated before `before` (ms)."""
+        """The same totals, without the single entries older than `before` (ms)."""
         return Truth(
             Counter({key: count for key, count in self.updates.items() if key[0] >= before}),
             Counter({key: count for key, count in self.events.items() if key[0] >= before}),

@@ -1,24 +1,26 @@
-"""The emulator as a program: a cloud on the machine's clock, playing a scenario on an address."""
+"""Serves a cloud that plays a scenario by the clock of this machine, for the commands."""
 
 import time
 
 from exporter.emulator.cloud import Cloud
-from exporter.emulator.player import play
 from exporter.emulator.scenario import load_scenario
+from exporter.emulator.scenario_player import play
 from exporter.emulator.server import Server
 
 
-def live(listen: str = "127.0.0.1:0", scenario: str | None = None, *, speed: float = 1.0) -> Server:
-    """A server ready to `start`.
+def scenario_server(
+    listen: str = "127.0.0.1:0", scenario: str | None = None, *, speed: float = 1.0
+) -> Server:
+    """A server that is not started yet.
 
     Args:
         listen: `host:port`; without a host, every address of the machine.
-        scenario: name or path as for `load_scenario`, which says what can go wrong; `demo` if not given.
-        speed: 2 plays it in half the time.
+        scenario: a name or path for `load_scenario`; `demo` if not given.
+        speed: with 2 the scenario takes half the time.
 
     Raises:
-        ValueError: `listen` is not an address.
-        OSError: nothing can listen there.
+        ValueError: `listen` is not an address, or the scenario cannot be played (`ScenarioError`).
+        OSError: the address cannot be listened on.
 
     """
     host, _, port = listen.rpartition(":")
