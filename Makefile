@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-# The parts of `make test` share two cores and one terminal: one after the other, cheapest first.
+# The parts of `make test` share two cores and one terminal, so they run one after the other, cheapest first.
 .NOTPARALLEL:
 
 # Debian keeps debootstrap and chroot there, and a user's or an empty environment may not look there.
@@ -11,26 +11,27 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 PYTHON := .venv/bin/python
 SETUP := .venv/.set-up
-# Node, which is in Playwright's package, wants the library, and Debian's base has it not.
+# Node, which is in Playwright's package, needs libatomic, which Debian's base does not have.
 BROWSER := 'chromium:chromium' 'libatomic.so.1:libatomic1'
-PEERS := 'prometheus:prometheus' 'promtool:prometheus' 'prometheus-alertmanager|alertmanager:prometheus-alertmanager'
+PROMETHEUS := 'prometheus:prometheus' 'promtool:prometheus' 'prometheus-alertmanager|alertmanager:prometheus-alertmanager'
 
 .PHONY: help
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(SETUP) ## Start a made-up cloud with an exporter on it, and say where; Ctrl-C ends it
-	@.ci/with "the demo's Prometheus and Alertmanager" $(PEERS) -- true
+demo: $(SETUP) ## Start an emulated cloud with an exporter on it, and print the URLs; Ctrl-C ends it
+	@.ci/with "the demo's Prometheus and Alertmanager" $(PROMETHEUS) -- true
 	@exec .venv/bin/modelarts-exporter demo
 
 .PHONY: test
 test: lint type unit live browser image-test ## Run every check there is; under ten minutes on two cores
 
 .PHONY: lint
-lint: $(SETUP) ## Check style and format (ruff)
+lint: $(SETUP) ## Check style and format (ruff), and who imports whom (import-linter)
 	$(PYTHON) -m ruff check --quiet
 	$(PYTHON) -m ruff format --quiet --check
+	.venv/bin/lint-imports --no-logo --no-cache
 
 .PHONY: type
 type: $(SETUP) ## Check types (mypy, strict)
@@ -40,10 +41,10 @@ type: $(SETUP) ## Check types (mypy, strict)
 unit: $(SETUP) ## Run the tests that need Python alone; every branch of exporter/core must be run
 	$(PYTHON) -m pytest -q -n 2 -m 'not live and not browser' --cov=exporter/core --cov-branch --cov-fail-under=100
 
-# Four at a time, because they mostly wait: one after the other they take six minutes, so two.
+# Four at a time, because they mostly wait: that takes two minutes instead of six.
 .PHONY: live
 live: $(SETUP) ## Run the tests against a real Prometheus
-	@.ci/with "the tests against a real Prometheus" $(PEERS) -- true
+	@.ci/with "the tests against a real Prometheus" $(PROMETHEUS) -- true
 	$(PYTHON) -m pytest -q -n 4 --dist worksteal -m live
 
 .PHONY: browser
@@ -59,9 +60,9 @@ image-test: $(SETUP) ## Build the container image and try it out (root on Debian
 bench: $(SETUP) ## Measure; the numbers are for people, nothing fails
 	@for file in tests/bench_*.py; do $(PYTHON) "$$file"; done
 
-# By way of a file of its own, so that a generator that fails leaves the page as it was.
+# Into a temporary file first, so that a generator that fails leaves the page as it was.
 .PHONY: docs
-docs: $(SETUP) ## Write the generated pages of docs/ anew
+docs: $(SETUP) ## Write the generated pages of docs/
 	@$(PYTHON) -m docs.source.metrics >docs/.new && mv docs/.new docs/metrics.md
 	@$(PYTHON) -m docs.source.configuration >docs/.new && mv docs/.new docs/configuration.md
 	@$(PYTHON) -c 'from exporter.core.classifier.classifier import as_markdown; print(as_markdown(), end="")' >docs/.new \
@@ -70,16 +71,16 @@ docs: $(SETUP) ## Write the generated pages of docs/ anew
 	@$(PYTHON) alerts/render.py --output alerts/modelarts.rules.yml
 
 .PHONY: screenshots
-screenshots: $(SETUP) ## Take the pictures of docs/images/ anew
+screenshots: $(SETUP) ## Take the pictures of docs/images/
 	@.ci/with "the pictures" $(BROWSER) -- $(PYTHON) tests/browser/screenshots.py docs/images
 
 .PHONY: fmt
-fmt: $(SETUP) ## Format the code, and mend what can be mended
+fmt: $(SETUP) ## Format the code, and fix what ruff can fix
 	$(PYTHON) -m ruff check --quiet --fix
 	$(PYTHON) -m ruff format
 
 .PHONY: lock
-lock: ## Write constraints.txt anew with the newest versions that pyproject.toml allows
+lock: ## Write constraints.txt with the newest versions that pyproject.toml allows
 	@rm -rf build/lock && python3 -m venv build/lock
 	@build/lock/bin/python -m pip --quiet --disable-pip-version-check install '.[dev]'
 	@sed -i '/^[^#]/d' constraints.txt
