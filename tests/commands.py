@@ -1,4 +1,4 @@
-"""The command as a user meets it: config files, one-shot commands, and an exporter that keeps running."""
+"""The exporter as a user runs it: config files, one-shot commands, and a running process."""
 
 import sys
 from collections.abc import Iterator
@@ -21,31 +21,31 @@ from exporter.emulator import (
 
 from .live.processes import PATIENCE_SECONDS, Process, free_port, until
 
-# As short as the intervals can be and still let two cores breathe.
+# As short as the intervals can be without too much load for two cores.
 POLL = {"interval": "1s", "active_interval": "500ms", "sweep_interval": "5s", "lateness": "5s"}
 
-Row = dict[str, Any]
+Config = dict[str, Any]
 
 
-def password(url: str, secret: str = DEFAULT_PASSWORD, username: str = DEFAULT_USER) -> Row:
+def password(url: str, secret: str = DEFAULT_PASSWORD, username: str = DEFAULT_USER) -> Config:
     """The `auth` of a user with a password."""
     user = {"iam_endpoint": f"{url}/v3", "domain": DEFAULT_DOMAIN, "username": username, "password": secret}
     return {"password": user}
 
 
-def access_key(secret: str = DEFAULT_SECRET_KEY, name: str = DEFAULT_ACCESS_KEY) -> Row:
+def access_key(secret: str = DEFAULT_SECRET_KEY, name: str = DEFAULT_ACCESS_KEY) -> Config:
     """The `auth` of an access key."""
     return {"aksk": {"access_key": name, "secret_key": secret}}
 
 
-def project(url: str, name: str = "prod", **changes: Any) -> Row:
+def project(url: str, name: str = "prod", **changes: Any) -> Config:
     """A project on the emulated cloud at `url`."""
     row = {"name": name, "project_id": DEFAULT_PROJECT, "endpoint": url, "auth": password(url)}
     return {**row, "rate_limit": 100, **changes}
 
 
-def configured(directory: Path, *projects: Row, **sections: Any) -> str:
-    """The path of a config file with these projects."""
+def configured(directory: Path, *projects: Config, **sections: Any) -> str:
+    """Write a config file with these projects; returns its path."""
     file = directory / "config.yml"
     file.write_text(yaml.safe_dump({"projects": list(projects), "poll": POLL, **sections}))
     return str(file)
@@ -66,7 +66,7 @@ def value(text: str, name: str, **labels: str) -> float | None:
     return found[0] if found else None
 
 
-class Running(Process):
+class RunningExporter(Process):
     """`modelarts-exporter run` with a config file, in a directory of its own."""
 
     def __init__(self, directory: Path, config: str, *flags: str) -> None:
@@ -77,15 +77,15 @@ class Running(Process):
         super().__init__(command, directory / "exporter.log", directory)
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        """The answer to GET."""
+        """The response to a GET."""
         return requests.get(self.url + path, timeout=PATIENCE_SECONDS, **options)
 
     def ready(self) -> None:
-        """Wait until it has something to show."""
+        """Wait until it is ready."""
         self.wait_for(f"{self.url}/-/ready")
 
     def metrics(self) -> str:
-        """A scrape."""
+        """The text of a scrape."""
         answer = self.get("/metrics")
         assert answer.status_code == 200, answer.text
         return answer.text
@@ -94,6 +94,6 @@ class Running(Process):
         """Scrape until this series has this value."""
         until(lambda: value(self.metrics(), name, **labels), lambda found: found == wanted)
 
-    def said(self) -> str:
-        """What it has written on stdout and stderr."""
+    def output(self) -> str:
+        """What it has written to stdout and stderr."""
         return self.log.read_text()

@@ -1,4 +1,4 @@
-"""What the exporter must show of an emulated cloud, drawn from the cloud's own knowledge alone."""
+"""The series that the exporter must expose for an emulated cloud, from the truth of that cloud alone."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from exporter.emulator import Cloud, Truth
 from exporter.emulator.project import DEFAULT_PROJECT
 from exporter.emulator.service import Service
 
-# The events that tests write, and what each is about; None tells of no failure.
+# The events that tests add, and the reason of the failure that each means; None: no failure.
 TEXTS: dict[tuple[str, str], str | None] = {
     ("normal", "start to deploy service"): None,
     ("normal", "preparing environment"): None,
@@ -31,7 +31,7 @@ Series = dict[str, float]
 
 
 def series(name: str, labels: Mapping[str, str]) -> str:
-    """A name for a series: the metric and those of its labels that a project and a name do not repeat."""
+    """A key for a series: the metric and its labels, without those that its service_id already implies."""
     kept = {k: v for k, v in labels.items() if k not in _LEFT_OUT}
     return name + "{" + ",".join(f"{key}={kept[key]}" for key in sorted(kept)) + "}"
 
@@ -40,7 +40,7 @@ _LEFT_OUT = ("__name__", "project", "service_name", "job", "instance")
 
 
 def expected_series(cloud: Cloud) -> Series:
-    """Every series that the truth decides, of every living service."""
+    """Every series whose value the truth decides, of every service."""
     with cloud.lock:
         now = cloud.clock()
         services = cloud.projects[DEFAULT_PROJECT].services
@@ -51,10 +51,10 @@ def expected_series(cloud: Cloud) -> Series:
         return found
 
 
-def judged(shown: Series, true: Series) -> Series:
-    """What is shown under the names that the truth decides: it has to be the truth, no more and no less."""
-    # Without a failure there is no reason in the truth, and no other may be shown in its place. Of a service
-    # that came back the cloud has forgotten the nodes of its earlier life.
+def decided_by_truth(shown: Series, true: Series) -> Series:
+    """Those of the exposed series that must be equal to the true ones: all of the same metrics."""
+    # Without a failure the truth has no reason, and none may be exposed. Of a service that was deleted and
+    # added again the cloud does not know the nodes of before.
     names = {name_of(key) for key in true} | {"modelarts_service_abnormal_events_total"}
     names -= {"modelarts_service_update_nodes_total"}
     return {key: value for key, value in shown.items() if key in true or name_of(key) in names}
@@ -90,7 +90,7 @@ def _of(service: Service, now: int) -> Iterator[_Row]:
 
 def _of_reasons(truth: Truth) -> Iterator[_Row]:
     if not all(key[1:] in TEXTS for key in truth.events):
-        return  # a scenario wrote them; what they are about is not for this table to say
+        return  # a scenario has added events that are not in TEXTS
     reasons: Counter[str] = Counter()
     for (_, *text), times in truth.events.items():
         reason = TEXTS[text[0], text[1]]
@@ -101,7 +101,7 @@ def _of_reasons(truth: Truth) -> Iterator[_Row]:
 
 
 def _of_updates(truth: Truth, opened: list[int]) -> Iterator[_Row]:
-    # Of two in one millisecond a failure counts as the newer, for it must not be hidden.
+    # Of two in one millisecond the failure counts as the newer one, so that it is not hidden.
     settled = max(((time, result == "FAIL") for time, result in truth.updates), default=(0, False))
     yield "update_failing", {}, float(settled[1])
     newest = max(settled[0], *opened, 0)

@@ -1,4 +1,4 @@
-"""A seeded hand that moves an emulated cloud: what it does, an exporter must have counted in the end."""
+"""Random changes of an emulated cloud, all of which an exporter must have counted in the end."""
 
 from collections.abc import Callable
 from random import Random
@@ -12,21 +12,21 @@ _TEXTS = tuple(TEXTS)
 
 
 class RandomActivity:
-    """Random changes of a cloud, the same for the same seed and times.
+    """Makes random changes, the same ones for the same seed and times.
 
     Args:
-        cloud: to be moved; only services made here are touched.
+        cloud: only services that this object has added are changed.
         seed: of the choices.
-        lateness: ms after its date by which an entry is shown at the latest.
-        quiet: ms that a service was left alone before it is deleted, enough for it to be read.
-        most: services at the same time.
+        lateness: an entry is visible at most so many ms after its time.
+        quiet: a service is deleted only if it did not change for so many ms, in which it can be read.
+        most: the largest number of services at the same time.
 
     """
 
     def __init__(self, cloud: Cloud, seed: int, *, lateness: int, quiet: int, most: int) -> None:
         self._cloud, self._choose = cloud, Random(seed)
         self._lateness, self._quiet, self._most = lateness, quiet, most
-        self._alive: dict[str, int] = {}  # service_id, and until when (ms) something of it was still to show
+        self._alive: dict[str, int] = {}  # service_id -> when (ms) its last change became visible
         self._dead: list[str] = []
         self._open: dict[str, int] = {}  # update_time by service_id
         self._acts: list[Callable[[str], None]] = [
@@ -37,17 +37,17 @@ class RandomActivity:
         ]
 
     def populate(self, count: int) -> None:
-        """So many services more."""
+        """Add so many services."""
         for _ in range(count):
             self._create()
 
     def act(self) -> None:
-        """One change, atomic for whoever reads the cloud."""
+        """Make one change, which a request sees either completely or not at all."""
         with self._cloud.lock:
             service_id = self._choose.choice(sorted(self._alive))
             self._choose.choice(self._acts)(service_id)
 
-    # --- acts --------------------------------------------------------------------------------------
+    # --- changes --------------------------------------------------------------------------------------
 
     def _create(self) -> str:
         infer_type = self._choose.choice(_INFER_TYPES)
@@ -57,7 +57,7 @@ class RandomActivity:
         return service_id
 
     def _come(self, service_id: str) -> None:
-        """A service appears: one that was deleted, or one that is new and has already failed."""
+        """Add a service: one that was deleted before, or a new one whose first update has failed."""
         if len(self._alive) >= self._most:
             return
         if self._dead and self._choose.random() < 0.5:
@@ -75,7 +75,7 @@ class RandomActivity:
         if self._cloud.clock() - self._alive[service_id] < self._quiet or len(self._alive) < self._most // 2:
             return
         if service_id in self._open:
-            return  # the cloud would forget that it was ever begun, and an exporter does not
+            return  # the cloud would no longer know of the open update, but an exporter would
         self._cloud.delete_service(service_id)
         del self._alive[service_id]
         self._dead.append(service_id)
@@ -121,12 +121,12 @@ class RandomActivity:
             self._touch(service_id, shown)
 
     def _late(self) -> tuple[int, int]:
-        """A date in the past and when it shows, together well within the lateness."""
+        """A time in the past and a time from which it is visible, together well within the lateness."""
         now, most = self._cloud.clock(), int(self._lateness * 0.4)
         return now - self._choose.randint(1, most), now + self._choose.randint(0, most)
 
     def _twins(self, service_id: str) -> None:
-        """Several updates of one millisecond."""
+        """Add several updates in one millisecond."""
         now = self._cloud.clock()
         if self._is_free(service_id, now) and not self._is_batch(service_id):
             for result in ("SUCCESS", "FAIL", "SUCCESS"):
@@ -134,7 +134,7 @@ class RandomActivity:
             self._touch(service_id)
 
     def _burst(self, service_id: str) -> None:
-        """More equal events in one millisecond than the smallest page holds."""
+        """Add equal events in one millisecond, at most more of them than fit on the smallest page."""
         text = self._choose.choice(_TEXTS)
         for _ in range(self._choose.randint(2, 14)):
             self._cloud.add_event(service_id, *text)

@@ -21,7 +21,7 @@ from exporter.cli import COMMANDS, main
 from exporter.emulator import DEFAULT_PROJECT, Cloud, Server
 from exporter.emulator.faults import html
 
-from .commands import POLL, Row, access_key, configured, password, project, samples, value
+from .commands import POLL, Config, access_key, configured, password, project, samples, value
 from .live.processes import PATIENCE_SECONDS, Process, until
 
 
@@ -140,7 +140,7 @@ def test_a_config_file_that_is_missing_is_one_sentence_that_names_it(command: Co
     assert re.fullmatch(r"modelarts-exporter: nowhere\.yml\b.*No such file or directory\n", result.err)
 
 
-def bad(url: str = "http://127.0.0.1:1") -> Row:
+def bad(url: str = "http://127.0.0.1:1") -> Config:
     """Two mistakes in one file."""
     return {"projects": [project(url, timeoutt=3)], "poll": {**POLL, "interval": "0s"}}
 
@@ -293,7 +293,7 @@ def test_once_ends_although_a_service_cannot_be_read(
     assert value(result.out, "modelarts_service_updates_total", result="FAIL") == 1
 
 
-def by_token_file(url: str, directory: Path) -> Row:
+def by_token_file(url: str, directory: Path) -> Config:
     """The `auth` of a token that somebody else has got."""
     body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user(url)}}}}
     body["auth"]["scope"] = {"project": {"id": DEFAULT_PROJECT}}
@@ -303,7 +303,7 @@ def by_token_file(url: str, directory: Path) -> Row:
     return {"token_file": str(file)}
 
 
-def user(url: str) -> Row:
+def user(url: str) -> Config:
     """The default user, as IAM's body names one."""
     given = password(url)["password"]
     return {

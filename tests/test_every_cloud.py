@@ -7,7 +7,7 @@ import pytest
 
 from exporter.emulator import Switches, load_scenario, play
 from tests.clients import Talk
-from tests.expected_series import expected_series, judged
+from tests.expected_series import decided_by_truth, expected_series
 from tests.over_http import PACE, POLICY, SECOND, World, world
 from tests.random_activity import RandomActivity
 
@@ -54,23 +54,23 @@ CLOUDS = {
 
 
 def live_through(found: World, seed: int, *, moments: int = 35) -> None:
-    """A lively quarter of an hour, with the exporter restarted now and then."""
-    life = RandomActivity(
+    """About 15 minutes in which services change and the exporter is restarted now and then."""
+    activity = RandomActivity(
         found.cloud,
         seed,
         lateness=POLICY.lateness,
         quiet=PACE.sweep_interval + PACE.interval,
         most=SERVICES + 3,
     )
-    life.populate(SERVICES)
+    activity.populate(SERVICES)
     choose = Random(seed)
     for _ in range(20):
-        life.act()  # history: it was in the logs before we were there
+        activity.act()  # history: it was in the logs before we were there
     for moment in range(moments):
         found.forward(choose.randint(1, 20 * SECOND))
         found.scrape()
         for _ in range(choose.randint(0, 6)):
-            life.act()
+            activity.act()
         if moment % 17 == 16:
             found.restart()
 
@@ -79,7 +79,7 @@ def check(found: World) -> None:
     """Everything that the truth decides is shown, exactly, and nothing else under the same names."""
     found.sweep()
     true = expected_series(found.cloud)
-    assert judged(found.shown(), true) == true
+    assert decided_by_truth(found.shown(), true) == true
 
 
 @pytest.mark.parametrize("switches", CLOUDS.values(), ids=CLOUDS)

@@ -19,7 +19,7 @@ import yaml
 from exporter.emulator import DEFAULT_PASSWORD, Cloud, Server
 from exporter.emulator.faults import slow
 
-from .commands import Running, access_key, configured, password, project, samples, value
+from .commands import RunningExporter, access_key, configured, password, project, samples, value
 from .live.processes import PATIENCE_SECONDS, until
 from .test_web_config import CERTIFICATE, KEY
 
@@ -57,7 +57,7 @@ def test_it_starts_is_ready_shows_the_services_and_ends(cloud: Cloud, url: str, 
     service_id = cloud.add_service(name="mnist")
     cloud.add_update(service_id, "FAIL")
     cloud.faults.add(slow(1.5, endpoint="list"))  # so that there is a time in which it is not ready
-    with Running(tmp_path, configured(tmp_path, project(url))) as exporter:
+    with RunningExporter(tmp_path, configured(tmp_path, project(url))) as exporter:
         exporter.wait_for(f"{exporter.url}/-/healthy")
         waiting = exporter.get("/-/ready")
         assert (waiting.status_code, waiting.text) == (503, "Not listed yet: prod.\n")
@@ -76,8 +76,8 @@ def test_it_starts_is_ready_shows_the_services_and_ends(cloud: Cloud, url: str, 
         assert exporter.get("/-/healthy").ok
 
         assert exporter.end() == 0
-    assert "Traceback" not in exporter.said()
-    assert exporter.said().splitlines()[-1].endswith("event=stopped")
+    assert "Traceback" not in exporter.output()
+    assert exporter.output().splitlines()[-1].endswith("event=stopped")
     assert sorted(path.name for path in (tmp_path / "data").glob("*.db")) == ["modelarts-exporter.db"]
 
 
@@ -90,14 +90,14 @@ def test_it_ends_in_time_while_a_request_hangs(
         cloud.add_update(service_id, "SUCCESS")
     cloud.faults.add(slow(600, service_id=hanging, times=None))
     config = configured(tmp_path, project(url))
-    with Running(tmp_path, config) as exporter:
+    with RunningExporter(tmp_path, config) as exporter:
         exporter.ready()
         # One service that hangs hides no other.
         exporter.await_value(1, TOTAL, service_id=well, result="SUCCESS")
         until(lambda: [r for r in cloud.requests if r.service_id == hanging])
         exporter.child.send_signal(end)
         assert exporter.child.wait(END_SECONDS) == 0
-    with Running(tmp_path, config) as exporter:
+    with RunningExporter(tmp_path, config) as exporter:
         exporter.ready()
         assert value(exporter.metrics(), TOTAL, service_id=well, result="SUCCESS") == 1
 
@@ -112,7 +112,7 @@ def test_a_reload_takes_a_good_file_and_leaves_the_old_one_in_force_for_a_bad_on
     other = cloud.add_project("f" * 32)
     cloud.add_service(other, name="elsewhere")
     config = configured(tmp_path, project(url))
-    with Running(tmp_path, config, "--web.enable-lifecycle") as exporter:
+    with RunningExporter(tmp_path, config, "--web.enable-lifecycle") as exporter:
 
         def posted() -> requests.Response:
             return requests.post(f"{exporter.url}/-/reload", timeout=PATIENCE_SECONDS)
@@ -131,7 +131,7 @@ def test_a_reload_takes_a_good_file_and_leaves_the_old_one_in_force_for_a_bad_on
         assert value(text, "modelarts_exporter_config_last_reload_successful") == 0
         assert value(text, "modelarts_exporter_config_last_reload_success_timestamp_seconds") == succeeded
         assert value(text, "modelarts_services", project="prod") == 1
-        assert "reload failed" in exporter.said()
+        assert "reload failed" in exporter.output()
 
         configured(tmp_path, project(url), project(url, "second", project_id=other))
         good = posted()
@@ -161,7 +161,7 @@ def test_a_reload_takes_a_good_file_and_leaves_the_old_one_in_force_for_a_bad_on
 def test_totals_survive_an_end_and_a_kill(cloud: Cloud, url: str, tmp_path: Path) -> None:
     service_id = cloud.add_service(name="mnist")
     cloud.add_update(service_id, "SUCCESS")
-    exporter = Running(tmp_path, configured(tmp_path, project(url)), "--storage.path=store")
+    exporter = RunningExporter(tmp_path, configured(tmp_path, project(url)), "--storage.path=store")
     with exporter:
         exporter.ready()
         exporter.await_value(1, TOTAL, result="SUCCESS")
@@ -206,7 +206,7 @@ def test_no_secret_is_told_to_anybody(cloud: Cloud, url: str, tmp_path: Path) ->
         project(url, "e", auth={"token_file": str(tmp_path / "token")}),
     )
     flags = ("--log.level=debug", "--log.format=json", "--storage.path=", "--web.enable-lifecycle")
-    exporter = Running(tmp_path, config, *flags, "--web.listen-address=127.0.0.1:0")
+    exporter = RunningExporter(tmp_path, config, *flags, "--web.listen-address=127.0.0.1:0")
     with exporter:
         exporter.ready()
         up = {s.labels["project"]: s.value for s in samples(exporter.metrics(), "modelarts_up")}
@@ -226,16 +226,16 @@ def test_no_secret_is_told_to_anybody(cloud: Cloud, url: str, tmp_path: Path) ->
         (tmp_path / "config.yml").write_text(text.replace("secret_key:", "secretkey:"))
         shown += requests.post(f"{exporter.url}/-/reload", timeout=PATIENCE_SECONDS).text
         assert exporter.end() == 0
-    shown += exporter.said()
+    shown += exporter.output()
     secrets += [DEFAULT_PASSWORD, *cloud.identities.tokens]
     assert [secret for secret in secrets if secret in shown] == []
     assert {row["level"] for row in rows(exporter)} >= {"debug", "info", "error"}
     assert not (tmp_path / "data").exists()
 
 
-def rows(exporter: Running) -> list[dict[str, str]]:
+def rows(exporter: RunningExporter) -> list[dict[str, str]]:
     """The lines of a JSON log."""
-    found = [json.loads(line) for line in exporter.said().splitlines()]
+    found = [json.loads(line) for line in exporter.output().splitlines()]
     assert all({"ts", "level", "event"} <= row.keys() for row in found)
     return found
 
@@ -270,7 +270,7 @@ def test_https_asks_for_a_user(cloud: Cloud, url: str, tmp_path: Path) -> None:
             return asked("/-/ready", "prometheus:s3cret")[0] == 200
         return False
 
-    exporter = Running(tmp_path, configured(tmp_path, project(url)), "--web.config.file=web.yml")
+    exporter = RunningExporter(tmp_path, configured(tmp_path, project(url)), "--web.config.file=web.yml")
     with exporter:
         until(is_ready)
         for path in ("/metrics", "/", "/-/healthy", "/nowhere"):

@@ -1,4 +1,4 @@
-"""A cloud, an exporter on it and a Prometheus that scrapes it, each a real peer of the others."""
+"""An emulated cloud, a running exporter on it, and a real Prometheus that scrapes the exporter."""
 
 import time
 from collections.abc import Iterator
@@ -9,56 +9,57 @@ from typing import NamedTuple
 import pytest
 
 from exporter.emulator import Cloud, Server
-from tests.expected_series import Series, expected_series, judged, series
+from tests.commands import RunningExporter, configured, project
+from tests.expected_series import Series, decided_by_truth, expected_series, series
+from tests.live.processes import until
+from tests.live.prometheus import Prometheus
 
-from .processes import Exporter, until
-from .prometheus import Prometheus
 
-
-class Chain(NamedTuple):
-    """The three of them."""
+class Pipeline(NamedTuple):
+    """The three, from the cloud to Prometheus."""
 
     cloud: Cloud
-    exporter: Exporter
+    exporter: RunningExporter
     prometheus: Prometheus
 
     def shown(self) -> Series:
-        """What Prometheus has of the services and the project now."""
+        """The series of the services and the project that Prometheus has now."""
         found = self.prometheus.query('{__name__=~"modelarts_.*",job="modelarts-exporter"}')
         return {series(labels["__name__"], labels): value for labels, value in found}
 
-    def judged(self) -> tuple[Series, Series]:
-        """What Prometheus has under the names that the truth decides, and the truth."""
+    def compared(self) -> tuple[Series, Series]:
+        """The series that Prometheus has, as far as the truth decides them, and the true ones."""
         true = expected_series(self.cloud)
-        return judged(self.shown(), true), true
+        return decided_by_truth(self.shown(), true), true
 
-    def agree(self) -> None:
-        """Wait until Prometheus has the truth, and still has it when every service was read once more."""
-        self.agree_once()
+    def wait_until_correct(self) -> None:
+        """Wait until Prometheus has the true series, also after every service was read again."""
+        self.wait_until_correct_once()
         asked = time.time()
         until(
             lambda: self.prometheus.value("min(modelarts_service_last_poll_timestamp_seconds)"),
             lambda read: read is not None and read > asked,
         )
-        self.agree_once()
+        self.wait_until_correct_once()
 
-    def agree_once(self) -> None:
-        """Wait until Prometheus has the truth."""
+    def wait_until_correct_once(self) -> None:
+        """Wait until Prometheus has the true series."""
         until(self.differences, lambda found: not found)
 
     def differences(self) -> dict[str, tuple[float | None, float | None]]:
-        """What Prometheus shows and what is true, of each series where these are not the same."""
-        shown, true = self.judged()
+        """The value in Prometheus and the true one, of each series where they differ."""
+        shown, true = self.compared()
         keys = sorted(shown.keys() | true.keys())
         return {key: (shown.get(key), true.get(key)) for key in keys if shown.get(key) != true.get(key)}
 
 
-@pytest.fixture(name="chain")
-def _chain(tmp_path: Path) -> Iterator[Chain]:
+@pytest.fixture(name="pipeline")
+def _pipeline(tmp_path: Path) -> Iterator[Pipeline]:
     cloud = Cloud(lambda: time.time_ns() // 1_000_000)
     with ExitStack() as stack:
         server = stack.enter_context(Server(cloud))
-        exporter = stack.enter_context(Exporter(tmp_path, server.url))
+        exporter = stack.enter_context(RunningExporter(tmp_path, configured(tmp_path, project(server.url))))
+        exporter.ready()
         prometheus = stack.enter_context(Prometheus(tmp_path, exporter.address))
-        yield Chain(cloud, exporter, prometheus)
+        yield Pipeline(cloud, exporter, prometheus)
         assert exporter.end() == 0, exporter.log.read_text()

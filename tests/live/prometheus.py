@@ -8,7 +8,7 @@ from typing import Any
 import requests
 import yaml
 
-from .processes import PATIENCE_SECONDS, Process, free_port
+from tests.live.processes import PATIENCE_SECONDS, Process, free_port
 
 Labels = dict[str, str]
 

@@ -1,37 +1,36 @@
-"""What a scenario of alerting is: a title, the place where it plays, and what happens there."""
+"""An alerting scenario: what it needs, and what happens in it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.live.environment import Environment, Place
+from tests.live.alerting_system import AlertingSystem, Setup
+from tests.live.expected_notifications import ExpectedNotifications
 
-from .verdict import Story
+# The alert of a failed deployment that the exporter pushes, and the one of the rules.
+PUSHED_ALERT = "ModelArtsDeploymentFailure"
+RULE_ALERT = "ModelArtsUpdateFailed"
 
-# A failed deployment as the exporter tells it, and as the rules do.
-PUSHED = "ModelArtsDeploymentFailure"
-RULE = "ModelArtsUpdateFailed"
-
-# Returns when the story is over; says by `story.must` what has to come before it does what makes it come.
-Play = Callable[[Environment, Story], None]
+# Runs the scenario; it calls `expected.expect` before it does what causes the notification.
+Run = Callable[[AlertingSystem, ExpectedNotifications], None]
 
 
 class Scenario(NamedTuple):
-    """One of them; the place has the title for its name."""
+    """A scenario; its title is the name in `setup`."""
 
-    place: Place
-    play: Play
+    setup: Setup
+    run: Run
 
 
 class Scenarios(list[Scenario]):
-    """Those of one topic, in the order of their plays in the module."""
+    """The scenarios of one module; its decorator adds them."""
 
     def scenario(
-        self, title: str, *, alone: bool = False, exporters: int = 0, cut_off: bool = False
-    ) -> Callable[[Play], Play]:
-        """A decorator of the play; see `Place`."""
+        self, title: str, *, own_cloud: bool = False, own_exporters: int = 0, push_to_second: bool = False
+    ) -> Callable[[Run], Run]:
+        """Decorates the function that runs it; the arguments are those of `Setup`."""
 
-        def remember(play: Play) -> Play:
-            self.append(Scenario(Place(title, alone, exporters, cut_off), play))
-            return play
+        def add(run: Run) -> Run:
+            self.append(Scenario(Setup(title, own_cloud, own_exporters, push_to_second), run))
+            return run
 
-        return remember
+        return add

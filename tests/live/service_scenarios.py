@@ -1,20 +1,26 @@
-"""Scenarios of deployments: what happens to services, and who is told."""
+"""Alerting scenarios in which services are deployed, fail, hang, or are stopped."""
 
-from tests.live.environment import IMAGE_PULL, OUT_OF_MEMORY, ROLLED_BACK, Environment, a_while, told
+from tests.live.alerting_system import (
+    IMAGE_PULL,
+    OUT_OF_MEMORY,
+    ROLLED_BACK,
+    AlertingSystem,
+    let_time_pass,
+    wait_for_all,
+)
+from tests.live.expected_notifications import ExpectedNotifications
+from tests.live.scenario import PUSHED_ALERT, Scenarios
 
-from .scenario import PUSHED, Scenarios
-from .verdict import Story
-
-DEPLOYMENTS = Scenarios()
+SERVICE_SCENARIOS = Scenarios()
 
 
-@DEPLOYMENTS.scenario("the first-ever deployment fails")
-def _first(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    story.must(PUSHED)
+@SERVICE_SCENARIOS.scenario("the first-ever deployment fails")
+def _first(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    expected.expect(PUSHED_ALERT)
     service.fail(IMAGE_PULL)
-    told(story)
-    (page,) = story.came()
+    wait_for_all(expected)
+    (page,) = expected.received()
     assert page.receiver == "pager"
     assert page.annotations["cause"] == IMAGE_PULL
     assert page.annotations["cause_reason"] == "image_pull"
@@ -23,273 +29,273 @@ def _first(on: Environment, story: Story) -> None:
     assert named <= page.annotations.keys()
 
 
-@DEPLOYMENTS.scenario("fails, retries, succeeds")
-def _retry(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    story.must(PUSHED)
+@SERVICE_SCENARIOS.scenario("fails, retries, succeeds")
+def _retry(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    expected.expect(PUSHED_ALERT)
     service.fail()
-    told(story)
+    wait_for_all(expected)
     service.begin()
-    a_while()
-    story.must(PUSHED, "resolved")
+    let_time_pass()
+    expected.expect(PUSHED_ALERT, "resolved")
     service.end("SUCCESS")
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("fails twice")
-def _twice(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    story.must(PUSHED)
+@SERVICE_SCENARIOS.scenario("fails twice")
+def _twice(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    expected.expect(PUSHED_ALERT)
     service.fail()
-    told(story)
+    wait_for_all(expected)
     service.fail(OUT_OF_MEMORY)
-    a_while()
-    story.must(PUSHED, "resolved")
+    let_time_pass()
+    expected.expect(PUSHED_ALERT, "resolved")
     service.succeed()
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("fails three times")
-def _thrice(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    story.must(PUSHED)
+@SERVICE_SCENARIOS.scenario("fails three times")
+def _thrice(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    expected.expect(PUSHED_ALERT)
     service.fail()
-    told(story)
+    wait_for_all(expected)
     service.fail()
-    story.must("ModelArtsUpdateFailingRepeatedly")
+    expected.expect("ModelArtsUpdateFailingRepeatedly")
     service.fail()
-    told(story)
-    story.must(PUSHED, "resolved")
-    story.must("ModelArtsUpdateFailingRepeatedly", "resolved")
+    wait_for_all(expected)
+    expected.expect(PUSHED_ALERT, "resolved")
+    expected.expect("ModelArtsUpdateFailingRepeatedly", "resolved")
     service.succeed()
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("rolled back, typed normal")
-def _rollback(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    story.must(PUSHED)
+@SERVICE_SCENARIOS.scenario("rolled back, typed normal")
+def _rollback(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    expected.expect(PUSHED_ALERT)
     with service.cloud.lock:
         service.begin()
         service.say(ROLLED_BACK, event_type="normal")
         service.end("FAIL")
         service.set_status("running")
-    told(story)
-    (page,) = story.came()
+    wait_for_all(expected)
+    (page,) = expected.received()
     assert (page.annotations["cause"], page.annotations["cause_reason"]) == (ROLLED_BACK, "rollback")
 
 
-@DEPLOYMENTS.scenario("the cause comes late")
-def _late_cause(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    on.await_value(f'count(modelarts_service_update_failing{{project="{story.name}"}})', 1)
-    story.must(PUSHED)
+@SERVICE_SCENARIOS.scenario("the cause comes late")
+def _late_cause(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    system.await_value(f'count(modelarts_service_update_failing{{project="{expected.name}"}})', 1)
+    expected.expect(PUSHED_ALERT)
     with service.cloud.lock:
         service.begin()
         service.end("FAIL")
         in_two_seconds = service.cloud.clock() + 2_000
         service.cloud.add_event(service.service_id, "abnormal", IMAGE_PULL, visible_at=in_two_seconds)
-    told(story)
-    assert story.came()[0].annotations["cause"] == IMAGE_PULL
+    wait_for_all(expected)
+    assert expected.received()[0].annotations["cause"] == IMAGE_PULL
 
 
-@DEPLOYMENTS.scenario("stuck for half an hour")
-def _stuck(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    story.must("ModelArtsUpdateStuck")
-    service.begin(seconds_ago=62)  # thirty minutes by the rules' measure
-    told(story)
-    story.must("ModelArtsUpdateStuck", "resolved")
+@SERVICE_SCENARIOS.scenario("stuck for half an hour")
+def _stuck(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    expected.expect("ModelArtsUpdateStuck")
+    service.begin(seconds_ago=62)  # thirty minutes in the scaled rules
+    wait_for_all(expected)
+    expected.expect("ModelArtsUpdateStuck", "resolved")
     service.end("SUCCESS")
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("stuck for two hours, then stopped")
-def _stuck_long(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    story.must("ModelArtsUpdateStuckLong")
+@SERVICE_SCENARIOS.scenario("stuck for two hours, then stopped")
+def _stuck_long(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    expected.expect("ModelArtsUpdateStuckLong")
     service.begin(seconds_ago=245)
-    told(story)
-    story.must("ModelArtsUpdateStuckLong", "resolved")
+    wait_for_all(expected)
+    expected.expect("ModelArtsUpdateStuckLong", "resolved")
     service.set_status("stopped")
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("slower than its own mean")
-def _slow(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    which = f'{{project="{story.name}"}}'
+@SERVICE_SCENARIOS.scenario("slower than its own mean")
+def _slow(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    which = f'{{project="{expected.name}"}}'
     for count in range(3):
         service.begin()
-        on.await_value(f"modelarts_service_updates_running{which}", 1)
+        system.await_value(f"modelarts_service_updates_running{which}", 1)
         service.end("SUCCESS")
-        on.await_value(
-            f'modelarts_service_update_duration_seconds_count{{project="{story.name}",result="SUCCESS"}}',
+        system.await_value(
+            f'modelarts_service_update_duration_seconds_count{{project="{expected.name}",result="SUCCESS"}}',
             count + 1,
         )
-    story.must("ModelArtsUpdateSlow")
+    expected.expect("ModelArtsUpdateSlow")
     service.begin()
-    told(story)
-    story.must("ModelArtsUpdateSlow", "resolved")
+    wait_for_all(expected)
+    expected.expect("ModelArtsUpdateSlow", "resolved")
     service.end("SUCCESS")
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("edge: one node of three")
-def _edge_partial(on: Environment, story: Story) -> None:
-    service = on.service(story.name, infer_type="edge")
+@SERVICE_SCENARIOS.scenario("edge: one node of three")
+def _edge_partial(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name, infer_type="edge")
     service.begin()
-    story.must("ModelArtsEdgeNodeOperationFailed")
+    expected.expect("ModelArtsEdgeNodeOperationFailed")
     service.end("SUCCESS", nodes=[True, False, True])
-    told(story)
+    wait_for_all(expected)
     service.begin()
-    story.must("ModelArtsEdgeNodeOperationFailed", "resolved")
+    expected.expect("ModelArtsEdgeNodeOperationFailed", "resolved")
     service.end("SUCCESS", nodes=[True, True, True])
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("edge: every node")
-def _edge_full(on: Environment, story: Story) -> None:
-    service = on.service(story.name, infer_type="edge")
+@SERVICE_SCENARIOS.scenario("edge: every node")
+def _edge_full(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name, infer_type="edge")
     with service.cloud.lock:
         service.begin()
         service.say("Failed to deploy the service on node node-0: the node is abnormal.")
         service.end("FAIL", nodes=[False, False, False])
-    for alertname in (PUSHED, "ModelArtsEdgeRolloutDegraded"):
-        story.must(alertname)
-    told(story)
-    a_while()
+    for alertname in (PUSHED_ALERT, "ModelArtsEdgeRolloutDegraded"):
+        expected.expect(alertname)
+    wait_for_all(expected)
+    let_time_pass()
     service.begin()
-    for alertname in (PUSHED, "ModelArtsEdgeRolloutDegraded"):
-        story.must(alertname, "resolved")
+    for alertname in (PUSHED_ALERT, "ModelArtsEdgeRolloutDegraded"):
+        expected.expect(alertname, "resolved")
     service.end("SUCCESS", nodes=[True, True, True])
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("concerning")
-def _concerning(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    story.must("ModelArtsServiceDegraded")
+@SERVICE_SCENARIOS.scenario("concerning")
+def _concerning(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    expected.expect("ModelArtsServiceDegraded")
     service.set_status("concerning")
-    told(story)
-    story.must("ModelArtsServiceDegraded", "resolved")
+    wait_for_all(expected)
+    expected.expect("ModelArtsServiceDegraded", "resolved")
     service.set_status("running")
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("failed without an update")
-def _failed(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    story.must("ModelArtsServiceFailed")
+@SERVICE_SCENARIOS.scenario("failed without an update")
+def _failed(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    expected.expect("ModelArtsServiceFailed")
     service.set_status("failed")
-    told(story)
-    story.must("ModelArtsServiceFailed", "resolved")
+    wait_for_all(expected)
+    expected.expect("ModelArtsServiceFailed", "resolved")
     service.set_status("running")
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("abnormal events without a failed update")
-def _events(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    story.must("ModelArtsAbnormalEvents")
+@SERVICE_SCENARIOS.scenario("abnormal events without a failed update")
+def _events(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    expected.expect("ModelArtsAbnormalEvents")
     service.say("health check failed: GET /health answered 503", IMAGE_PULL)
-    told(story)
-    story.must("ModelArtsAbnormalEvents", "resolved")
-    told(story)
+    wait_for_all(expected)
+    expected.expect("ModelArtsAbnormalEvents", "resolved")
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("a burst of abnormal events, then stopped")
-def _burst(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    story.must("ModelArtsAbnormalEventBurst")
+@SERVICE_SCENARIOS.scenario("a burst of abnormal events, then stopped")
+def _burst(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    expected.expect("ModelArtsAbnormalEventBurst")
     service.say(*(f"container exited, exit code 1, for the {at}. time" for at in range(14)))
-    told(story)
-    story.must("ModelArtsAbnormalEventBurst", "resolved")
+    wait_for_all(expected)
+    expected.expect("ModelArtsAbnormalEventBurst", "resolved")
     service.set_status("stopped")
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("fails with a burst, then succeeds")
-def _burst_of_a_failure(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    story.must(PUSHED)
+@SERVICE_SCENARIOS.scenario("fails with a burst, then succeeds")
+def _burst_of_a_failure(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    expected.expect(PUSHED_ALERT)
     service.fail(*(f"container exited, exit code 1, for the {at}. time" for at in range(14)))
-    told(story)
-    story.must(PUSHED, "resolved")
+    wait_for_all(expected)
+    expected.expect(PUSHED_ALERT, "resolved")
     service.succeed()
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("redeployed again and again, then stopped")
-def _flapping(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    on.await_value(f'count(modelarts_service_update_failing{{project="{story.name}"}})', 1)
-    story.must("ModelArtsRolloutFlapping")
+@SERVICE_SCENARIOS.scenario("redeployed again and again, then stopped")
+def _flapping(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    system.await_value(f'count(modelarts_service_update_failing{{project="{expected.name}"}})', 1)
+    expected.expect("ModelArtsRolloutFlapping")
     for _ in range(8):
         service.succeed()
-        a_while(0.1)
-    told(story)
-    story.must("ModelArtsRolloutFlapping", "resolved")
+        let_time_pass(0.1)
+    wait_for_all(expected)
+    expected.expect("ModelArtsRolloutFlapping", "resolved")
     service.set_status("stopped")
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("stopped on purpose while failing")
-def _stopped(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
-    story.must(PUSHED)
+@SERVICE_SCENARIOS.scenario("stopped on purpose while failing")
+def _stopped(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
+    expected.expect(PUSHED_ALERT)
     service.fail()
-    told(story)
-    story.must(PUSHED, "resolved")
+    wait_for_all(expected)
+    expected.expect(PUSHED_ALERT, "resolved")
     service.set_status("stopped")
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("stopped on purpose while running")
-def _stopped_well(on: Environment, story: Story) -> None:
-    service = on.service(story.name)
+@SERVICE_SCENARIOS.scenario("stopped on purpose while running")
+def _stopped_well(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    service = system.service(expected.name)
     service.succeed()
-    a_while(4)
+    let_time_pass(4)
     service.say("The service is being stopped.", "The service has been stopped.", event_type="normal")
     service.set_status("stopped")
-    a_while()
+    let_time_pass()
 
 
-@DEPLOYMENTS.scenario("deleted while failing")
-def _deleted(on: Environment, story: Story) -> None:
-    on.service(story.name)
-    service = on.service(story.name)
-    story.must(PUSHED)
+@SERVICE_SCENARIOS.scenario("deleted while failing")
+def _deleted(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    system.service(expected.name)
+    service = system.service(expected.name)
+    expected.expect(PUSHED_ALERT)
     service.fail()
-    told(story)
-    story.must(PUSHED, "resolved")
+    wait_for_all(expected)
+    expected.expect(PUSHED_ALERT, "resolved")
     service.delete()
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("four of six services fail at once")
-def _fleet(on: Environment, story: Story) -> None:
-    services = [on.service(story.name) for _ in range(6)]
-    on.await_value(f'count(modelarts_service_update_failing{{project="{story.name}"}})', len(services))
-    story.must("ModelArtsFleetUpdateFailures")
+@SERVICE_SCENARIOS.scenario("four of six services fail at once")
+def _fleet(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    services = [system.service(expected.name) for _ in range(6)]
+    system.await_value(f'count(modelarts_service_update_failing{{project="{expected.name}"}})', len(services))
+    expected.expect("ModelArtsFleetUpdateFailures")
     with services[0].cloud.lock:
         for service in services[:4]:
             service.fail("ModelArts.3976: No resources are available for the selected specification.")
-    told(story)
-    a_while()
-    story.must("ModelArtsFleetUpdateFailures", "resolved")
+    wait_for_all(expected)
+    let_time_pass()
+    expected.expect("ModelArtsFleetUpdateFailures", "resolved")
     with services[0].cloud.lock:
         for service in services[:4]:
             service.succeed()
-    told(story)
+    wait_for_all(expected)
 
 
-@DEPLOYMENTS.scenario("a quiet fleet")
-def _quiet(on: Environment, story: Story) -> None:
-    services = [on.service(story.name) for _ in range(5)]
+@SERVICE_SCENARIOS.scenario("a quiet fleet")
+def _quiet(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    services = [system.service(expected.name) for _ in range(5)]
     for service in services:
         service.begin()
         service.say("start to deploy service", "pulling model image", event_type="normal")
-        a_while(3)
+        let_time_pass(3)
         service.end("SUCCESS")
-    a_while()
+    let_time_pass()

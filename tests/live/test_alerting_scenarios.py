@@ -1,4 +1,4 @@
-"""Every page is true, says what failed and why, and ends when it is over: scenarios with the real peers."""
+"""Alerting scenarios with a real Prometheus and Alertmanager: every expected notification, and no other."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -6,46 +6,47 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.environment import a_while, stage, told
-from tests.live.peer_scenarios import PEERS
-from tests.live.service_scenarios import DEPLOYMENTS
+from tests.live.alerting_system import let_time_pass, running_system, wait_for_all
+from tests.live.alertmanager import Notification
+from tests.live.expected_notifications import ExpectedNotifications, score, table
+from tests.live.infrastructure_scenarios import INFRASTRUCTURE_SCENARIOS
+from tests.live.service_scenarios import SERVICE_SCENARIOS
 
-from .alerting import Notice
-from .verdict import Story, score, table
-
-SCENARIOS = [*DEPLOYMENTS, *PEERS]
+SCENARIOS = [*SERVICE_SCENARIOS, *INFRASTRUCTURE_SCENARIOS]
 
 
-# All play side by side and mostly wait. The longest takes a minute and a little; one that goes wrong gives up
-# after another.
+# All run at the same time and mostly wait. The longest takes a little more than a minute; one that fails
+# stops after another minute.
 @pytest.mark.live
 @pytest.mark.timeout(240)
 def test_every_notification_that_must_come_comes_and_no_other(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    with stage(tmp_path, [scenario.place for scenario in SCENARIOS]) as on:
-        stories = [on.story(scenario.place.name) for scenario in SCENARIOS]
+    with running_system(tmp_path, [scenario.setup for scenario in SCENARIOS]) as system:
+        all_expected = [system.expected(scenario.setup.name) for scenario in SCENARIOS]
 
-        def is_watchdog(notice: Notice) -> bool:
-            return (notice.alertmanager, notice.alertname) == (on.one.name, "ModelArtsWatchdog")
+        def is_watchdog(notification: Notification) -> bool:
+            is_first = notification.alertmanager == system.alertmanager.name
+            return is_first and notification.alertname == "ModelArtsWatchdog"
 
-        watchdog = Story("nothing at all: the watchdog", is_watchdog, on.receiver.notices)
-        watchdog.must("ModelArtsWatchdog")
+        watchdog = ExpectedNotifications("the watchdog", is_watchdog, system.receiver.notifications)
+        watchdog.expect("ModelArtsWatchdog")
         with ThreadPoolExecutor(len(SCENARIOS) + 1) as pool:
-            played = [
-                pool.submit(scenario.play, on, story)
-                for scenario, story in zip(SCENARIOS, stories, strict=True)
+            runs = [
+                pool.submit(scenario.run, system, expected)
+                for scenario, expected in zip(SCENARIOS, all_expected, strict=True)
             ]
-            played.append(pool.submit(told, watchdog))
-        a_while()
-        stories.append(watchdog)
+            runs.append(pool.submit(wait_for_all, watchdog))
+        let_time_pass()
+        all_expected.append(watchdog)
 
-        def belongs_to_none(notice: Notice) -> bool:
-            return notice.alertmanager == on.one.name and not any(story.owns(notice) for story in stories)
+        def is_about_none(notification: Notification) -> bool:
+            is_first = notification.alertmanager == system.alertmanager.name
+            return is_first and not any(expected.is_about(notification) for expected in all_expected)
 
-        rest = Story("what belongs to none of these", belongs_to_none, on.receiver.notices)
-        rows = [story.row() for story in (*stories, rest)]
-    record_property("shown", table(rows))
-    assert score(rows) == (1.0, 1.0)
-    for play in played:
-        play.result()
+        rest = ExpectedNotifications("no scenario", is_about_none, system.receiver.notifications)
+        results = [expected.result() for expected in (*all_expected, rest)]
+    record_property("shown", table(results))
+    assert score(results) == (1.0, 1.0)
+    for run in runs:
+        run.result()

@@ -1,4 +1,4 @@
-"""Every query of dashboards and rules, asked of a Prometheus that scraped a fleet with every trouble."""
+"""Every query of dashboards and rules, on a Prometheus that scrapes services with every kind of failure."""
 
 import re
 import subprocess
@@ -13,17 +13,17 @@ import pytest
 import yaml
 
 from exporter.emulator import Cloud, Server, faults, load_scenario, play
+from tests.commands import RunningExporter, configured, project
 from tests.dashboard_files import ROOT, Query, all_queries, dashboards, panels
-
-from .processes import Exporter, free_port, until
-from .prometheus import Prometheus
+from tests.live.processes import free_port, until
+from tests.live.prometheus import Prometheus
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
-TROUBLES = Path(__file__).with_name("troubles.yml")
+FAILING_SERVICES = Path(__file__).with_name("failing_services.yml")
 RENDER = ROOT / "alerts" / "render.py"
 
-# Each trouble that comes again does so within it.
+# Each failure that is repeated happens again within this time.
 RANGE_SECONDS = 16
 FILLED = {
     "$__range:1m": f"{RANGE_SECONDS}s:1s",  # a minute's steps are for a range of hours
@@ -39,9 +39,9 @@ FILLED = {
 # Two ranges, the exporter's start, and what two busy cores take for a hundred queries a few times over.
 PATIENCE_SECONDS = 120
 
-# What rightly finds nothing here, and why.
+# Queries that must find nothing here, and why.
 EMPTY = {
-    "rule / project:modelarts_up:unheard": "every project is heard of",
+    "rule / project:modelarts_up:unheard": "every project is up",
     "rule / project_service:modelarts_service_info:unread": "every service is read",
     "rule / project_service:modelarts_service_counters:fell": "no store is lost",
     **{
@@ -55,7 +55,7 @@ EMPTY = {
     },
 }
 
-ONE_HUNDREDTH = "0.01"  # half a minute of the rules is a third of a second: no alert is waited for
+ONE_HUNDREDTH = "0.01"  # 30 seconds of the rules become 0.3 seconds
 
 
 @pytest.fixture(name="prometheus", scope="module")
@@ -66,15 +66,18 @@ def _prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus
     cloud.begin_update(stuck, at=cloud.clock() - 3 * 3600 * 1000)
     with ExitStack() as stack:
         server = stack.enter_context(Server(cloud))
-        exporter = Exporter(directory, server.url)
-        # Nobody listens there: what is pushed fails, and that is one of the troubles.
-        change(directory / "config.yml", alertmanager={"urls": [f"http://127.0.0.1:{free_port()}"]})
+        # Nothing listens there, so that pushes fail too.
+        alertmanager = {"urls": [f"http://127.0.0.1:{free_port()}"]}
+        config = configured(directory, project(server.url), alertmanager=alertmanager)
+        exporter = RunningExporter(directory, config)
         rules = directory / "rules.yml"
         subprocess.run([sys.executable, RENDER, f"--scale={ONE_HUNDREDTH}", f"--output={rules}"], check=True)
         prometheus = Prometheus(directory, exporter.address)
-        change(directory / "prometheus.yml", rule_files=[str(rules)])
-        play(cloud, load_scenario(str(TROUBLES)))
+        file = directory / "prometheus.yml"
+        file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "rule_files": [str(rules)]}))
+        play(cloud, load_scenario(str(FAILING_SERVICES)))
         stack.enter_context(exporter)
+        exporter.ready()
         stack.enter_context(prometheus)
         unreadable = 'modelarts_service_last_poll_timestamp_seconds{service_name="unreadable"}'
         until(lambda: prometheus.query(unreadable))
@@ -84,11 +87,6 @@ def _prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus
         yield prometheus
 
 
-def change(file: Path, **keys: Any) -> None:
-    """Set top-level keys of a YAML file that nobody has read yet."""
-    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **keys}))
-
-
 def filled(expr: str) -> str:
     for name, value in FILLED.items():
         expr = expr.replace(name, value)
@@ -96,7 +94,7 @@ def filled(expr: str) -> str:
 
 
 def rules() -> list[Query]:
-    """The shipped rules with their real durations, as queries of one moment."""
+    """The shipped rules with their real durations, as instant queries."""
     text = (ROOT / "alerts" / "modelarts.rules.yml").read_text("utf-8")
     return [
         Query(f"rule / {rule.get('record') or rule['alert']}", "rule", rule["expr"], instant=True)
@@ -106,7 +104,7 @@ def rules() -> list[Query]:
 
 
 def answers(prometheus: Prometheus, query: Query) -> list[dict[str, Any]]:
-    """The series that a query finds now, or found in the last two ranges; AssertionError if it is refused."""
+    """The series that a query finds now, or in the last two ranges; AssertionError if it is refused."""
     expr, now = filled(query.expr), time.time()
     if query.instant:
         return prometheus._ask("query", query=expr)
@@ -128,7 +126,7 @@ def test_every_query_is_answered_and_what_should_have_data_has_it(prometheus: Pr
 
 
 def needs_data(query: Query) -> bool:
-    """Whether a query has to find something: an alert is not bound to, nor what the list above names."""
+    """Whether a query has to find something; an alert and those in EMPTY need not."""
     is_alert = query.kind == "rule" and ":" not in query.place
     return not is_alert and query.place not in EMPTY
 
@@ -143,12 +141,12 @@ def test_the_overview_names_the_worst_trouble_of_each_service_and_no_service_tha
     query, *_ = panel_queries("modelarts-overview", "What is not well")
     texts = {"6": "update failed", "5": "service failed", "4": "update stuck", "3": "concerning"}
     texts |= {"2": "nodes failed", "1": "not readable"}
-    lively = {"restored-again-and-again", "edge"}
+    changing = {"restored-again-and-again", "edge"}
 
     def found() -> dict[str, str]:
         rows = answers(prometheus, query)
         states = {row["metric"]["service_name"]: texts[row["value"][1]] for row in rows}
-        return {name: state for name, state in states.items() if name not in lively}
+        return {name: state for name, state in states.items() if name not in changing}
 
     wanted = {
         "failing": "update failed",
@@ -178,7 +176,7 @@ def test_the_history_has_a_row_for_each_update_and_model_with_result_and_weight(
 
     name = "restored-again-and-again"
     restored = prometheus.query(f'modelarts_service_info{{service_name="{name}"}}')[0][0]["service_id"]
-    success, fail = "0", "1"  # places in the mapping
+    success, fail = "0", "1"  # setups in the mapping
     wanted = {
         (model, weight, r) for model, weight in (("als", "0.7"), ("llm", "0.3")) for r in (success, fail)
     }

@@ -12,8 +12,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.expected_series import STATUSES
-
-from .processes import PATIENCE_SECONDS, Process, until
+from tests.live.processes import PATIENCE_SECONDS, Process, until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 

@@ -1,4 +1,4 @@
-"""A minute of a lively fleet: the totals stay true, and nothing grows that should not."""
+"""A minute of a changing fleet: the totals stay true, and nothing grows that should not."""
 
 import time
 from pathlib import Path
@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.live.conftest import Pipeline
+from tests.live.processes import PATIENCE_SECONDS, until
 from tests.random_activity import RandomActivity
-
-from .conftest import Chain
-from .processes import PATIENCE_SECONDS, until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 
@@ -30,12 +29,12 @@ ACCEPT = {
 }
 
 
-def test_a_minute_of_a_lively_fleet(chain: Chain) -> None:
+def test_a_minute_of_a_changing_fleet(pipeline: Pipeline) -> None:
     # A tick of the exporter reads at most 100 services a second, so it takes two to have seen all.
-    life = RandomActivity(chain.cloud, 1, lateness=2_500, quiet=30_000, most=SERVICES + 10)
-    life.populate(SERVICES)
+    activity = RandomActivity(pipeline.cloud, 1, lateness=2_500, quiet=30_000, most=SERVICES + 10)
+    activity.populate(SERVICES)
     until(
-        lambda: chain.prometheus.value("count(modelarts_service_last_poll_timestamp_seconds)"),
+        lambda: pipeline.prometheus.value("count(modelarts_service_last_poll_timestamp_seconds)"),
         lambda read: read == SERVICES,
     )
     began = time.monotonic()
@@ -43,13 +42,13 @@ def test_a_minute_of_a_lively_fleet(chain: Chain) -> None:
     files: list[int] = []
     for second in range(SECONDS):
         for place in range(CHANGES_PER_SECOND):
-            life.act()
+            activity.act()
             moment = began + second + place / CHANGES_PER_SECOND
             until(lambda moment=moment: time.monotonic() >= moment)  # type: ignore[misc]
-        scrape(chain)
+        scrape(pipeline)
         if second >= WARM_UP_SECONDS:
-            memory.append(resident_mib(chain.exporter.child.pid))
-            files.append(open_files(chain.exporter.child.pid))
+            memory.append(resident_mib(pipeline.exporter.child.pid))
+            files.append(open_files(pipeline.exporter.child.pid))
 
     third = len(memory) // 3
     growth = median(memory[-third:]) - median(memory[:third])
@@ -57,14 +56,14 @@ def test_a_minute_of_a_lively_fleet(chain: Chain) -> None:
     print(f"resident {before:.1f} MiB {growth:+.1f}, open files {files[0]} to {files[-1]}")  # noqa: T201 - for -s
     assert growth < GROWTH_MIB, memory
     assert median(files[-third:]) <= median(files[:third]) + MORE_FILES, files
-    chain.agree()
+    pipeline.wait_until_correct()
 
 
-def scrape(chain: Chain) -> None:
+def scrape(pipeline: Pipeline) -> None:
     """Both formats, read by their own parsers, tell of every service."""
     for form, accept in ACCEPT.items():
         answer = requests.get(
-            f"{chain.exporter.url}/metrics", headers={"Accept": accept}, timeout=PATIENCE_SECONDS
+            f"{pipeline.exporter.url}/metrics", headers={"Accept": accept}, timeout=PATIENCE_SECONDS
         )
         assert answer.headers["Content-Type"].startswith(accept.partition(";")[0])
         assert answer.content.endswith(b"# EOF\n") == (form == "openmetrics")
