@@ -1,4 +1,4 @@
-"""The alert rules, made from a template and a table of values.
+"""Renders the alert rules from a template and a table of values.
 
 `python alerts/render.py` writes `modelarts.rules.yml` beside this file. `--config FILE` overrides the keys
 that FILE names, `--scale 0.01` makes every duration shorter (for a live test), `--table` prints the table of
@@ -22,18 +22,18 @@ RULES = HERE / "modelarts.rules.yml"
 
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
-# These may be as short as a scrape; every other duration is a range or an age that needs several.
-_MOMENTS = ("for", "interval", "delivery_interval")
-_SHORTEST_MOMENT_MS = 1_000
-_SHORTEST_MS = 5_000  # four scrapes of one second, and one that is late
+# These may be as short as one scrape; every other duration is a range or an age, which needs several scrapes.
+_SCRAPE_LONG = ("for", "interval", "delivery_interval")
+_SHORTEST_SCRAPE_MS = 1_000
+_SHORTEST_MS = 5_000  # four scrapes with an interval of one second, and one that is late
 _SEVERITIES = ("critical", "warning", "info", "none")
-# Free keys: their content is the user's.
-_OPEN = ("labels",)
+# Sections in which users may use keys of their own.
+_FREE_SECTIONS = ("labels",)
 
 _MATCHER = r'[a-zA-Z_][a-zA-Z0-9_]*\s*(=~|!~|!=|=)\s*"([^"\\\n`]|\\.)*"'
 _URL = (r"https?://[^\s\"'{}`]+", "an http or https URL")
 _UID = (r"[a-zA-Z0-9_-]+", "letters, digits, - and _")
-# What a text must be to come through YAML, PromQL and Prometheus' templates as it is meant.
+# What a text may contain, so that YAML, PromQL and the templates of Prometheus do not change its meaning.
 _TEXTS = {
     "job": (r'[^"\\\n`{}]+', "a name without quotes, backslashes and braces"),
     "matchers": (rf"({_MATCHER}(\s*,\s*{_MATCHER})*)?", 'label matchers, such as cluster="prod",env!="test"'),
@@ -50,11 +50,11 @@ _TEXTS = {
 
 
 class ConfigError(Exception):
-    """What is wrong with a table of values, with the name of the key."""
+    """A value in the table is wrong; the text names its key."""
 
 
 class Duration(NamedTuple):
-    """A span of time in ms; its text is Prometheus' own."""
+    """A duration in ms; `str` gives it as Prometheus writes it."""
 
     ms: int
 
@@ -64,7 +64,7 @@ class Duration(NamedTuple):
 
     @property
     def seconds(self) -> str:
-        """The number alone, as PromQL compares it."""
+        """The seconds as a number for PromQL."""
         return f"{self.ms / 1000:g}"
 
 
@@ -88,7 +88,7 @@ def _overridden(table: Any, changes: Any, path: str) -> dict[str, Any]:
     result: dict[str, Any] = dict(table)
     for key, value in changes.items():
         name = f"{path}.{key}" if path else str(key)
-        if path in _OPEN:
+        if path in _FREE_SECTIONS:
             result[key] = _label(key, value, name)
         elif key not in table:
             raise ConfigError(f"{name}: unknown key; known are {', '.join(map(str, table))}")
@@ -108,7 +108,7 @@ def _label(key: Any, value: Any, name: str) -> str:
 
 
 def _checked(default: Any, value: Any, name: str, key: str) -> Any:
-    """`value` if it is of the default's kind."""
+    """`value`, if it has the type of the default."""
     if key == "severity" and value not in _SEVERITIES:
         raise ConfigError(f"{name}: {value!r} is none of {', '.join(_SEVERITIES)}; `severities` renames them")
     if name in _TEXTS:
@@ -130,20 +130,23 @@ def _checked(default: Any, value: Any, name: str, key: str) -> Any:
     return value
 
 
-def timed(table: Any, scale: float, key: str = "") -> Any:
-    """The table with its durations as `Duration`, each times `scale` but not below what rules need."""
+def with_durations(table: Any, scale: float, key: str = "") -> Any:
+    """The table with each duration as a `Duration`, times `scale`, but no shorter than rules need."""
     if isinstance(table, Mapping):
-        return {name: value if name in _OPEN else timed(value, scale, name) for name, value in table.items()}
+        return {
+            name: value if name in _FREE_SECTIONS else with_durations(value, scale, name)
+            for name, value in table.items()
+        }
     match = _DURATION.fullmatch(table) if isinstance(table, str) else None
     if match is None:
         return table
     ms = int(match[1]) * _UNITS[match[2]]
-    least = _SHORTEST_MOMENT_MS if key in _MOMENTS else _SHORTEST_MS
+    least = _SHORTEST_SCRAPE_MS if key in _SCRAPE_LONG else _SHORTEST_MS
     return Duration(max(round(ms * scale), min(ms, least)) if scale != 1 else ms)
 
 
 def _environment() -> jinja2.Environment:
-    # {{ }} is Prometheus' own and must come through as it is, and [ ] is a range. What is written is YAML.
+    # Prometheus uses {{ }} itself and [ ] for ranges, so this template has other delimiters.
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         block_start_string="<%",
@@ -156,17 +159,17 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - no HTML
+        autoescape=False,  # noqa: S701 - it is YAML, not HTML
     )
 
 
 def render(table: Mapping[str, Any], scale: float = 1) -> str:
     """The rules as YAML."""
-    return _environment().get_template(TEMPLATE).render(timed(table, scale))
+    return _environment().get_template(TEMPLATE).render(with_durations(table, scale))
 
 
 def rows(table: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Name, severity, condition in words and reason of each alert that is on."""
+    """Name, severity, condition in words, and reason of each enabled alert."""
     environment = _environment()
     return [
         (
@@ -175,7 +178,7 @@ def rows(table: Mapping[str, Any]) -> list[tuple[str, ...]]:
             environment.from_string(values["when"]).render(values, this=values),
             values["why"],
         )
-        for name, values in timed(table["alerts"], 1).items()
+        for name, values in with_durations(table["alerts"], 1).items()
         if values["enabled"]
     ]
 
@@ -194,26 +197,26 @@ def _sentence(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the rules, or say what is wrong with the table; 0 or 1."""
+    """Write the rules and return 0, or print what is wrong with the table and return 1."""
     parser = argparse.ArgumentParser(description="Make the alert rules from the table of their values.")
     parser.add_argument("--config", type=Path, help="a file with the keys that differ from alerts/config.yml")
     parser.add_argument("--output", type=Path, default=RULES, help="where to write; - is stdout")
     parser.add_argument("--scale", type=float, default=1, help="make every duration so many times as long")
     parser.add_argument("--table", action="store_true", help="print the table of docs/alerts.md instead")
-    asked = parser.parse_args(arguments)
-    if asked.scale <= 0:
+    options = parser.parse_args(arguments)
+    if options.scale <= 0:
         parser.error("--scale must be above 0")
     try:
-        table = load(asked.config)
+        table = load(options.config)
     except (ConfigError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    if asked.table:
+    if options.table:
         sys.stdout.write(table_of(table))
-    elif str(asked.output) == "-":
-        sys.stdout.write(render(table, asked.scale))
+    elif str(options.output) == "-":
+        sys.stdout.write(render(table, options.scale))
     else:
-        asked.output.write_text(render(table, asked.scale), encoding="utf-8")
+        options.output.write_text(render(table, options.scale), encoding="utf-8")
     return 0
 
 

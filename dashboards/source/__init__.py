@@ -4,6 +4,6 @@ import importlib
 import warnings
 
 with warnings.catch_warnings():
-    # The SDK would have us write its v2 model at import; Grafana provisions files in the classic model alone.
+    # The SDK recommends its v2 model by a warning at import, but Grafana provisions only the classic model.
     warnings.simplefilter("ignore", DeprecationWarning)
     importlib.import_module("grafana_foundation_sdk.models.dashboard")

@@ -31,7 +31,7 @@ def _in_sight(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write them all."""
+    """Write all files."""
     for name, text in files().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Delivery: how often, how well and how fast models get out, compared with the time before."""
+"""Delivery: how often, how reliably and how fast models are deployed, compared with the time before."""
 
 from grafana_foundation_sdk.models import dashboard as model
 
@@ -11,7 +11,7 @@ from dashboards.source.layout import Row
 
 
 def dashboard() -> model.Dashboard:
-    """For who owns the platform, rather than for who is on call."""
+    """For the owners of the platform, not for the people on call."""
     return frame(
         links.DELIVERY,
         "Delivery",

@@ -13,11 +13,12 @@ from dashboards.source.targets import Ask
 SMALL = Size(3, 5)
 WIDE = Size(4, 4)
 
-# A change is well in one direction and wants a look in the other.
+# A change is good in one direction and needs a look in the other.
 LESS_IS_BETTER: Steps = ((None, states.WELL), (0.05, states.LOOK))
 MORE_IS_BETTER: Steps = ((None, states.LOOK), (-0.05, states.WELL))
 
-NONE_IS_BEST: Steps = ((None, states.WELL), (0.5, states.LOOK))  # an increase() of one is about one
+# increase() of one failure is about one, not exactly.
+NONE_IS_BEST: Steps = ((None, states.WELL), (0.5, states.LOOK))
 
 RANGE = "[$__range]"
 BEFORE = "[$__range] offset $__range"
@@ -25,7 +26,7 @@ BEFORE = "[$__range] offset $__range"
 Figure = Callable[[str], str]  # of the range, or of the range before
 
 # Recorded, because a month of a counter is a hundred thousand samples of each service: 10 ms of Prometheus'
-# time, measured. What settled within the last hour is not yet in it in full.
+# time, measured. Updates that settled within the last hour are not completely in it yet.
 _HOURLY = "project_result:modelarts_service_updates:increase1h"
 SUCCEEDED = f'{_HOURLY}{{{PROJECT},result="SUCCESS"}}'
 FAILED = f'{_HOURLY}{{{PROJECT},result="FAIL"}}'
@@ -36,17 +37,17 @@ OF_PROJECTS = "Of whole projects: the choice of services does not matter."
 
 
 def frequency(window: str) -> str:
-    """Successful updates a day: a mean, and so right as well where the data do not fill the range."""
+    """Successful updates a day: a mean, so it is right even if the data do not fill the range."""
     return f"24 * sum(avg_over_time({SUCCEEDED}{window}))"
 
 
 def failure_rate(window: str) -> str:
-    """Failed updates per settled update; nothing where none settled."""
+    """Failed updates per settled update; no result if none settled."""
     return f"sum(avg_over_time({FAILED}{window})) / (sum(avg_over_time({SETTLED}{window})) > 0)"
 
 
 def median(histogram: str) -> Figure:
-    """The median of a histogram of the projects; nothing where it did not grow."""
+    """The median of a histogram of the projects; no result if it did not grow."""
 
     def figure(window: str) -> str:
         return quantile(0.5, f"increase({histogram}{window})")
@@ -63,7 +64,7 @@ def _change(figure: Figure) -> str:
 
 
 def figures() -> list[model.Panel]:
-    """Four pairs."""
+    """Four figures, each with its change."""
     return [
         number(
             Words(
@@ -140,7 +141,7 @@ def _compared(what: str, expr: str, steps: Steps, how: str = "as a share of what
 
 
 def quality() -> list[model.Panel]:
-    """What the figures above leave out, or may have wrong."""
+    """What the figures above do not contain, or may have wrong."""
     settled = service("service_updates_total")
     durations = service("service_update_duration_seconds_count")
     return [

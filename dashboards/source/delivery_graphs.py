@@ -16,7 +16,7 @@ DAY = "1d"
 
 
 def over_time() -> list[list[model.Panel]]:
-    """Two lines."""
+    """The graphs in two rows."""
     failed = f"sum by (project) (avg_over_time({FAILED}[$__interval]))"
     settled = f"sum by (project) (avg_over_time({SETTLED}[$__interval]))"
     return [

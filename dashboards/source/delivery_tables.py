@@ -16,7 +16,7 @@ def top_failing() -> model.Panel:
     """Services by failed updates."""
     failed = f"sum {BY_SERVICE} ({grown(service('service_updates_total', result='FAIL'))})"
     settled = f"sum {BY_SERVICE} ({grown(service('service_updates_total'))})"
-    worst = f"topk({TOP}, {failed} > 0.5)"  # an increase() of one is about one
+    worst = f"topk({TOP}, {failed} > 0.5)"  # increase() of one failure is about one, not exactly
     last = service("service_last_failure_timestamp_seconds")
     return grid(
         Words(
@@ -71,7 +71,7 @@ def top_reasons() -> model.Panel:
 
 
 def slowest() -> model.Panel:
-    """Services by the mean duration of what succeeded."""
+    """Services by the mean duration of their successful updates."""
     total = service("service_update_duration_seconds_sum", result="SUCCESS")
     count = service("service_update_duration_seconds_count", result="SUCCESS")
     updates = f"sum {BY_SERVICE} ({grown(count)})"

@@ -1,4 +1,4 @@
-"""Edge nodes: which node is bad, since when, and how far rollouts are."""
+"""Edge nodes: which node failed, since when, and how far rollouts are."""
 
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
@@ -21,7 +21,7 @@ NO_NODES = "No edge service, its rollout is open, or its nodes are not exposed (
 NO_EDGE = "No edge service, or its rollout is open"
 
 NONE_IS_WELL: Steps = ((None, states.WELL), (1, states.BROKEN))
-# Half of the nodes is where ModelArtsEdgeRolloutDegraded begins.
+# ModelArtsEdgeRolloutDegraded fires from half of the nodes on.
 PROGRESS: Steps = ((None, states.BROKEN), (0.5, states.LOOK), (1, states.WELL))
 
 OPERATION = service("edge_node_operation_success")
@@ -30,7 +30,7 @@ FAILED = service("service_last_update_nodes", result="failed")
 
 
 def dashboard() -> model.Dashboard:
-    """For whoever looks after nodes at other places."""
+    """For the people who run the edge nodes."""
     return frame(
         links.EDGE,
         "Edge nodes",

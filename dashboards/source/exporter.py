@@ -1,4 +1,4 @@
-"""Exporter: whether what the other dashboards show can be believed, and what to do if not."""
+"""Exporter: whether the other dashboards show the present state, and what to do if not."""
 
 from grafana_foundation_sdk.models import dashboard as model
 
@@ -11,7 +11,7 @@ from dashboards.source.layout import Row
 
 
 def dashboard() -> model.Dashboard:
-    """For who runs the exporter."""
+    """For the people who run the exporter."""
     return frame(
         links.EXPORTER,
         "Exporter",

@@ -1,4 +1,4 @@
-"""Panels that tell how the exporter gets on with the cloud's API."""
+"""Panels about the exporter's requests to the API of the cloud."""
 
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
@@ -12,7 +12,7 @@ from dashboards.source.targets import Ask
 
 THIRD = Size(8, 8)
 
-# By the meaning of an HTTP status: fine, asked too often, not let in, broken.
+# By the meaning of an HTTP status: success, too many requests, not allowed, failed.
 CODES = {
     "/^2/": states.WELL,
     "/^429/": states.LOOK,
@@ -78,7 +78,7 @@ def api() -> list[model.Panel]:
 
 
 def budget() -> list[model.Panel]:
-    """How much may be asked, and what was refused."""
+    """How many requests are allowed, and what was refused."""
     requests = project("exporter_api_requests_total")
     return [
         graph(
@@ -132,7 +132,7 @@ def budget() -> list[model.Panel]:
 
 
 def polls() -> list[model.Panel]:
-    """Whether the exporter keeps up, and what it could not use."""
+    """Whether the exporter polls in time, and what it could not use."""
     listed = project("exporter_last_list_timestamp_seconds")
     total = project("exporter_poll_duration_seconds_sum")
     count = project("exporter_poll_duration_seconds_count")

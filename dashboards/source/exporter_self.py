@@ -1,4 +1,4 @@
-"""Panels that tell of the exporter's own work: pushes, store and process."""
+"""Panels about the exporter itself: pushed alerts, store and process."""
 
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
@@ -14,7 +14,7 @@ HALF = Size(12, 7)
 
 
 def pushes() -> list[model.Panel]:
-    """Whether the alerts that carry the cause get through."""
+    """Whether pushed alerts, which have the cause, reach Alertmanager."""
     none = "No Alertmanager is configured: nothing is pushed"
     notifications = "modelarts_exporter_alertmanager_notifications_total"
     return [
@@ -85,7 +85,7 @@ def store() -> list[model.Panel]:
 
 
 def resources() -> list[model.Panel]:
-    """What the process takes."""
+    """What the process uses."""
     none = "Not scraped, or not on Linux"
     return [
         graph(

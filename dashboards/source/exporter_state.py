@@ -1,4 +1,4 @@
-"""Panels that tell how the exporter is, and what to do about it."""
+"""Panels about the state of the exporter, and what to do about it."""
 
 from pathlib import Path
 
@@ -15,18 +15,18 @@ from dashboards.source.targets import Ask
 SMALL = Size(3, 4)
 
 NONE_IS_WELL: Steps = ((None, states.WELL), (1, states.BROKEN))
-# Twice the usual interval of 30 s with some slack, and where ModelArtsDataStale begins.
+# Somewhat more than twice the usual interval of 30 s, and where ModelArtsDataStale fires.
 DATA_AGE: Steps = ((None, states.WELL), (120, states.LOOK), (600, states.BROKEN))
 # A token is renewed ten minutes before its end; ModelArtsTokenExpiresSoon fires at five.
 TOKEN: Steps = ((None, states.BROKEN), (300, states.LOOK), (600, states.WELL))
-# IAM refuses signatures that are dated 15 minutes off; a minute off already moves "since when".
+# IAM refuses signatures whose time is wrong by 15 minutes; one minute already makes "since when" wrong.
 SKEW: Steps = ((None, states.WELL), (60, states.LOOK), (600, states.BROKEN))
 
 _WHAT_TO_DO = Path(__file__).with_name("what_to_do.md")
 
 
 def now() -> list[model.Panel]:
-    """One line of the most important."""
+    """A row with the most important numbers."""
     listed = project("exporter_last_list_timestamp_seconds")
     return [
         number(

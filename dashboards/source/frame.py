@@ -1,4 +1,4 @@
-"""What all dashboards share: variables, annotations, links, tags, and that nobody edits them in Grafana."""
+"""What all dashboards share: variables, annotations, links, tags, and that Grafana cannot edit them."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from dashboards.source import links, queries, states
 from dashboards.source.layout import Row, placed
 from dashboards.source.targets import DATASOURCE
 
-# What the exporter knows changes every 30 s at most; a graph of 30 days changes even less.
+# The data changes every 30 s at most; a graph of 30 days changes even less.
 REFRESHES = ["1m", "5m", "15m", "1h"]
 
 _ALL = ".+"
@@ -125,7 +125,7 @@ def _annotations() -> list[model.AnnotationQuery]:
 
 
 def _at(name: str, timestamps: str, colour: str, title: str) -> model.AnnotationQuery:
-    """A mark at each time that a metric tells of, where that is within the range."""
+    """A mark at each time that is the value of a metric and within the range."""
     return model.AnnotationQuery(
         name=name,
         datasource=DATASOURCE,

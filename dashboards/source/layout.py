@@ -1,4 +1,4 @@
-"""Where panels stand: rows of 24 columns from the top, and an id for each."""
+"""The position of each panel, in rows of 24 columns from the top, and its id."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ COLUMNS = 24
 
 
 class Row:
-    """Panels beside one another, under a heading; `collapsed` are drawn and asked only when it is opened."""
+    """Panels next to one another, under a heading; `collapsed` ones are loaded only when it is opened."""
 
     def __init__(self, title: str, *lines: Sequence[model.Panel], collapsed: bool = False) -> None:
         self.title, self.lines, self.collapsed = title, lines, collapsed
 
 
 def placed(rows: Sequence[Row]) -> list[model.Panel | model.RowPanel]:
-    """All panels and headings, each with its place and id."""
+    """All panels and headings, each with its position and id."""
     found: list[model.Panel | model.RowPanel] = []
     top = 0
     for row in rows:
@@ -36,7 +36,7 @@ def placed(rows: Sequence[Row]) -> list[model.Panel | model.RowPanel]:
 
 
 def _place(line: Sequence[model.Panel], top: int) -> int:
-    """Give the panels of one line their places; the top of the next line."""
+    """Set the positions of the panels of one line; returns the top of the next line."""
     left = bottom = 0
     for panel in line:
         place = panel.grid_pos
@@ -49,7 +49,7 @@ def _place(line: Sequence[model.Panel], top: int) -> int:
 
 
 def _number(panels: Sequence[model.Panel | model.RowPanel]) -> None:
-    """Ids by order, from 1; a collapsed row's panels follow it."""
+    """Set ids in order, from 1; the panels of a collapsed row follow it."""
     last = 0
     for panel in panels:
         inner = panel.panels or [] if isinstance(panel, model.RowPanel) else []

@@ -1,4 +1,4 @@
-"""Ways from one dashboard to another that keep the variables and the time."""
+"""Links from one dashboard to another that keep the variables and the time range."""
 
 from pathlib import Path
 
@@ -46,12 +46,12 @@ def dropdown() -> model.DashboardLink:
 
 
 def to_runbook_of_row() -> model.DashboardLink:
-    """From an alert's row to what to do about it, where the rules themselves lead to."""
+    """From the row of an alert to its runbook, the same as in the rules."""
     return _link("Open the runbook", f"{_runbooks()}/${{__data.fields.alertname}}.md")
 
 
 def to_causes() -> model.DashboardLink:
-    """From a reason to what helps; the page is beside the folder of the runbooks."""
+    """From a reason to its remedy; the page is beside the folder of the runbooks."""
     return _link("What to do about it", f"{_runbooks().rpartition('/')[0]}/causes.md")
 
 

@@ -13,14 +13,14 @@ from dashboards.source.queries import BY_SERVICE, ON_SERVICE, once, per_point, s
 from dashboards.source.tables import PROJECT, SERVICE_ID, Column, grid
 from dashboards.source.targets import Ask
 
-# A screen holds no more bars, and the worst ones are wanted.
+# A screen has no space for more bars, and only the worst ones matter.
 TIMELINE_SERVICES = 30
-# A minute of six hours: at each point Prometheus looks at every service, twice.
+# One point a minute in six hours: for each point Prometheus reads every service twice.
 TIMELINE_POINTS = 360
 
 
 def dashboard() -> model.Dashboard:
-    """The dashboard that alerts lead to, and from which the others are reached."""
+    """The dashboard that alerts link to, with links to the others."""
     return frame(
         links.OVERVIEW,
         "On-call overview",
@@ -96,7 +96,7 @@ def _ago(title: str, expr: str) -> Column:
 
 def _alerts() -> model.Panel:
     by = "by (alertname, severity, project, service_id, service_name)"
-    # By the alphabet, a warning would come after an info.
+    # In alphabetical order, warning would be after info.
     urgency = (
         f"2 + 0 * {queries.firing('critical')} or 1 + 0 * {queries.firing('warning')} or 0 * {queries.FIRING}"
     )
@@ -128,7 +128,7 @@ def _alerts() -> model.Panel:
 
 
 def _timeline() -> model.Panel:
-    # How long each was not well, in points; the same at every point of the graph.
+    # For how many points each had a problem; the same value at every point of the graph.
     troubled = f"count_over_time(({queries.NOT_WELL})[$__range:$__interval] @ end())"
     worst = f"topk({TIMELINE_SERVICES}, {troubled})"
     return timeline(

@@ -1,4 +1,4 @@
-"""The first line of the overview: whether anything is wrong at all."""
+"""The first row of the overview: whether anything is wrong."""
 
 from grafana_foundation_sdk.models import dashboard as model
 
@@ -12,7 +12,7 @@ SMALL = Size(3, 4)
 
 NONE_IS_WELL: Steps = ((None, states.WELL), (1, states.BROKEN))
 NONE_IS_BEST: Steps = ((None, states.WELL), (1, states.LOOK))
-# Twice the usual interval of 30 s with some slack, and where ModelArtsDataStale begins.
+# Somewhat more than twice the usual interval of 30 s, and where ModelArtsDataStale fires.
 DATA_AGE: Steps = ((None, states.WELL), (120, states.LOOK), (600, states.BROKEN))
 
 
@@ -86,7 +86,7 @@ def now() -> list[model.Panel]:
             SMALL,
             "none",
             decimals=0,
-            # Half an event is what increase() makes of none that was missed, not of one.
+            # increase() is not exact: less than a half means that there was no event.
             steps=((None, states.WELL), (0.5, states.LOOK)),
         ),
         number(

@@ -1,4 +1,4 @@
-"""Panels as we make them: each with its description, unit, text for "no data", legend and size."""
+"""The kinds of panels, each with its description, unit, text for "no data", legend and size."""
 
 from collections.abc import Mapping, Sequence
 
@@ -32,7 +32,7 @@ from dashboards.source.parts import (
 )
 from dashboards.source.targets import Ask, at_the_end, over_time
 
-# With more on half a screen, each is as thin as a hair.
+# With more of them on half a screen, each is too thin to see.
 MOST_BARS = 150
 
 # A line to compare with: thin, grey and dashed, also among points.
@@ -106,7 +106,7 @@ def graph(
         unit: of the values.
         axis: what its label says.
         colours: fixed ones, by the name of the series.
-        patterns: likewise, by a regular expression on the name.
+        patterns: the same, by a regular expression on the name.
         beside: a regular expression on the names of what the others are to be compared with.
         bars: instead of lines, for what is counted: whole numbers, and wide enough to be seen.
         stack: how series stand on one another.
@@ -123,7 +123,7 @@ def graph(
     panel.max_data_points = MOST_BARS if bars else None
     panel.options = timeseries.Options(legend=legend(), tooltip=tooltip())
     shown = defaults(panel)
-    # Neighbours differ in hue and brightness. By the name, half of them would be of one pale colour.
+    # Neighbours differ in hue and brightness. Chosen by name, half of them would have the same pale colour.
     shown.color = model.FieldColor(mode=model.FieldColorModeId.PALETTE_CLASSIC)
     shown.min_val = 0
     shown.max_val = top
@@ -134,7 +134,7 @@ def graph(
         draw_style=_draw_style(bars=bars, points=points),
         line_width=0 if bars else 2,
         fill_opacity=80 if bars or stack != common.StackingMode.NONE else 5,
-        line_interpolation=common.LineInterpolation.STEP_AFTER,  # a value holds until the next one is scraped
+        line_interpolation=common.LineInterpolation.STEP_AFTER,  # a value is valid until the next scrape
         show_points=common.VisibilityMode.ALWAYS if points else common.VisibilityMode.NEVER,
         point_size=8 if points else 4,
         stacking=common.StackingConfig(mode=stack, group="A"),
@@ -143,7 +143,7 @@ def graph(
         ),
         axis_label=axis,
         axis_placement=common.AxisPlacement.AUTO,
-        axis_soft_max=steps[-1][0] if steps else None,  # a limit is seen before it is reached
+        axis_soft_max=steps[-1][0] if steps else None,  # so that a limit is visible before it is reached
         span_nulls=False,
     )
     for name, colour in (colours or {}).items():
@@ -213,7 +213,7 @@ def gauge_bars(
 
 
 def heat(words: Words, asks: Sequence[Ask], size: Size, unit: str, *, interval: str) -> model.Panel:
-    """How often each bucket of a histogram was met, over time."""
+    """The number of observations in each bucket of a histogram, over time."""
     panel = base("heatmap", words, size, unit)
     panel.targets = over_time(asks, prometheus.PromQueryFormat.HEATMAP)
     panel.interval = interval
@@ -221,13 +221,13 @@ def heat(words: Words, asks: Sequence[Ask], size: Size, unit: str, *, interval: 
         calculate=False,
         color=heatmap.HeatmapColorOptions(
             mode=heatmap.HeatmapColorMode.SCHEME,
-            scheme="Blues",  # one hue: only brightness tells
+            scheme="Blues",  # one hue: only the brightness has a meaning
             fill=states.WELL,
             scale=heatmap.HeatmapColorScale.EXPONENTIAL,
             exponent=0.5,
             steps=64,
         ),
-        filter_values=heatmap.FilterValueRange(le=1e-9),  # an empty cell is empty, not pale
+        filter_values=heatmap.FilterValueRange(le=1e-9),  # an empty cell has no colour
         rows_frame=heatmap.RowsHeatmapOptions(layout=common.HeatmapCellLayout.AUTO),
         cell_values=heatmap.CellValues(unit="none", decimals=0),
         y_axis=heatmap.YAxisConfig(unit=unit, axis_placement=common.AxisPlacement.LEFT),
@@ -250,7 +250,7 @@ def _draw_style(*, bars: bool, points: bool) -> common.GraphDrawStyle:
 
 
 def prose(title: str, about: str, markdown: str, size: Size) -> model.Panel:
-    """Text alone."""
+    """A panel with text only."""
     panel = model.Panel(
         type_val="text", title=title, description=about, grid_pos=model.GridPos(w=size.width, h=size.height)
     )

@@ -1,4 +1,4 @@
-"""What every panel is made of: frame, defaults, thresholds, legend, tooltip and overrides."""
+"""What all panels use: frame, defaults, thresholds, legend, tooltip and overrides."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from dashboards.source.targets import DATASOURCE
 
 Steps = Sequence[tuple[float | None, str]]
 
-# A value alone, in the colour of what is well.
+# Only one colour, that of a good state.
 PLAIN: Steps = ((None, WELL),)
 
 
 class Words(NamedTuple):
-    """What a panel is called, what it tells and why, and what it says when it has nothing to show."""
+    """The title of a panel, what it shows and why, and its text for "no data"."""
 
     title: str
     about: str
@@ -31,7 +31,7 @@ class Size(NamedTuple):
 
 
 def base(kind: str, words: Words, size: Size, unit: str) -> model.Panel:
-    """A panel without queries; where it stands, and its id, are given by the layout."""
+    """A panel without queries; the layout sets its position and id."""
     return model.Panel(
         type_val=kind,
         title=words.title,
@@ -85,7 +85,7 @@ def thresholds(steps: Steps) -> model.ThresholdsConfig:
 
 
 def newest() -> common.ReduceDataOptions:
-    """The newest value of a series stands for it."""
+    """Show the newest value of a series."""
     return common.ReduceDataOptions(values=False, calcs=["lastNotNull"], fields="")
 
 
@@ -100,7 +100,7 @@ def legend(*, show: bool = True, calcs: Sequence[str] = ()) -> common.VizLegendO
 
 
 def tooltip() -> common.VizTooltipOptions:
-    """All series at once, the greatest first."""
+    """Show all series at once, the greatest first."""
     return common.VizTooltipOptions(
         mode=common.TooltipDisplayMode.MULTI, sort=common.SortOrder.DESCENDING, hide_zeros=False
     )

@@ -1,14 +1,14 @@
-"""PromQL that several panels ask: who is meant, and what is wrong with whom."""
+"""PromQL that several panels use: selectors of the chosen services, and what is wrong with them."""
 
 from typing import NamedTuple
 
-# The variables' "All" is `.+`, so each matcher also holds for every project and service.
+# The value of "All" in a variable is `.+`, so each matcher also matches every project and service.
 PROJECT = 'project=~"$project"'
 SERVICE = f'{PROJECT},service_id=~"$service"'
 
 JOB = 'job="modelarts-exporter"'  # as the shipped rules and the example of a scrape configuration call it
 
-# An alert of a project has no service, and one of the exporter no project: they concern everybody.
+# An alert of a project has no service, and one of the exporter no project: they are always shown.
 OURS = 'alertname=~"ModelArts.+",severity!="none",project=~"$project|",service_id=~"$service|"'
 FIRING = f'ALERTS{{alertstate="firing",{OURS}}}'
 WATCHDOG = 'ALERTS{alertstate="firing",alertname="ModelArtsWatchdog"}'
@@ -16,7 +16,7 @@ WATCHDOG = 'ALERTS{alertstate="firing",alertname="ModelArtsWatchdog"}'
 BY_SERVICE = "by (project, service_id, service_name)"
 ON_SERVICE = "on (project, service_id)"
 
-STUCK_SECONDS = 1800  # where ModelArtsUpdateStuck begins: a usual deployment takes two minutes
+STUCK_SECONDS = 1800  # where ModelArtsUpdateStuck fires: a usual deployment takes two minutes
 
 
 def firing(severity: str) -> str:
@@ -39,12 +39,12 @@ def _equal(labels: dict[str, str]) -> str:
 
 
 def once(of_services: str, *labels: str) -> str:
-    """The same once for each service (and label), however many exporters tell of it."""
+    """One series for each service (and label), even if several exporters expose it."""
     return f"max by ({', '.join(('project', 'service_id', 'service_name', *labels))}) ({of_services})"
 
 
 def how_many(wrong: str, known: str) -> str:
-    """How many series are wrong: 0 if none is, and no answer if nothing is known, which is not the same."""
+    """How many series are wrong: 0 if none is, but no result if nothing is known."""
     return f"count({wrong}) or 0 * count({known})"
 
 
@@ -69,11 +69,11 @@ def per_second(counter: str) -> str:
 
 
 def quantile(share: float, buckets: str, by: str = "") -> str:
-    """A quantile of a histogram, for each of `by`; without observations nothing, rather than NaN."""
+    """A quantile of a histogram, for each of `by`; without observations no result instead of NaN."""
     return f"(histogram_quantile({share}, sum by (le{by and f', {by}'}) ({buckets})) >= 0)"
 
 
-# Somebody stopped it on purpose: the last failure no longer matters, as the alert has it.
+# A service that was stopped on purpose: its last failure does not matter, as in the alert.
 FAILING = (
     f"{service('service_update_failing')} == 1"
     f" unless {ON_SERVICE} {service('service_status', status='stopped')} == 1"
@@ -83,14 +83,14 @@ NODES_FAILED = f"{service('service_last_update_nodes', result='failed')} > 0"
 
 
 class Trouble(NamedTuple):
-    """One way not to be well; of several, the one with the highest code is shown."""
+    """One kind of problem; of several, the one with the highest code is shown."""
 
     code: int
     text: str
     query: str
 
 
-# The highest first: where two have the same labels, PromQL's `or` keeps the first.
+# The highest first: if two have the same labels, PromQL's `or` keeps the first.
 TROUBLES = (
     Trouble(6, "update failed", FAILING),
     Trouble(5, "service failed", f"{service('service_status', status='failed')} == 1"),

@@ -1,4 +1,4 @@
-"""Service: what happened to one service, and how it usually goes there."""
+"""Service: what happened to one service, and what is usual for it."""
 
 from grafana_foundation_sdk.models import dashboard as model
 
@@ -11,7 +11,7 @@ from dashboards.source.service_state import cause, models_now, over_time, state,
 
 
 def dashboard() -> model.Dashboard:
-    """The dashboard that every table of the others leads to."""
+    """The dashboard that the tables of the others link to."""
     return frame(
         links.SERVICE,
         "Service",

@@ -1,4 +1,4 @@
-"""Panels that tell of the edge nodes of one service."""
+"""Panels about the edge nodes of one service."""
 
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model

@@ -1,4 +1,4 @@
-"""Panels that tell how long one service takes to deploy, what its log says, and who is served."""
+"""Panels about the durations of one service's deployments, its event log, and its traffic."""
 
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
@@ -13,12 +13,12 @@ from dashboards.source.targets import Ask
 HALF = Size(12, 8)
 THIRD = Size(8, 8)
 
-# Where a phase took this many times what it usually takes, it wants a look.
+# A phase that took this many times as long as usual needs a look.
 _SLOW = 2
 
 
 def phases() -> list[model.Panel]:
-    """The phases of the last deployments, beside what is usual for this service."""
+    """The phases of the last deployments, compared with what is usual for this service."""
     duration = service("service_deploy_phase_duration_seconds")
     last = f"max by (phase) ({duration})"
     usual = f"max by (phase) (quantile_over_time(0.5, {duration}[$__range]))"
@@ -64,7 +64,7 @@ def phases() -> list[model.Panel]:
 
 
 def durations() -> list[model.Panel]:
-    """How long updates took, one by one and as usual."""
+    """How long each update took, and what is usual."""
     total = service("service_update_duration_seconds_sum")
     count = service("service_update_duration_seconds_count")
     settled = f"sum by (result) ({per_point(total)}) / (sum by (result) ({per_point(count)}) > 0)"

@@ -1,4 +1,4 @@
-"""Panels that tell how one service is, and which updates it had."""
+"""Panels about the state of one service and its updates."""
 
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
@@ -15,7 +15,7 @@ SMALL = Size(3, 4)
 
 DATA_AGE: Steps = ((None, states.WELL), (600, states.LOOK))  # twice the usual interval between full reads
 
-# One step of the history: an update that settles within it shows its result alone.
+# One step of the history: an update that settles within it shows only its result.
 _STEP = "1m"
 
 _MODEL = "project, service_id, model_name, model_version"
@@ -30,7 +30,7 @@ def _result_is(result: str) -> str:
 
 
 def state() -> list[model.Panel]:
-    """One line of the most important."""
+    """A row with the most important numbers."""
     updates_total = service("service_updates_total")
     succeeded = service("service_updates_total", result="SUCCESS")
     begun = service("service_last_update_timestamp_seconds")
@@ -160,7 +160,7 @@ def _of_models(what: str, by: str) -> str:
 
 
 def over_time() -> model.Panel:
-    """The past at a glance."""
+    """The past in one picture."""
 
     def phase_is(phase: str) -> str:
         return service("service_deploy_phase_start_timestamp_seconds", phase=phase)
@@ -191,9 +191,9 @@ def over_time() -> model.Panel:
 
 
 def updates() -> model.Panel:
-    """The history, from nothing but samples: each update's time becomes a label of what was seen then."""
+    """The history of updates, from samples only: the time of each update becomes a label."""
     newest = service("service_last_update_timestamp_seconds")
-    # In ms, as Grafana's dates are; rounded, so that it is the same text at each step.
+    # In ms, as in Grafana's dates; rounded, so that the text is the same at each step.
     update = (
         'count_values by (project, service_id) ("update", '
         f"round(1000 * max by (project, service_id) ({newest})))"
@@ -219,7 +219,7 @@ def updates() -> model.Panel:
             Column("Began", "update", unit="dateTimeAsLocal", width=190, as_number=True),
             Column(
                 "Result",
-                # An update without models has a row, too.
+                # An update without models has a row too.
                 expr=seen(f"(0 * {models} + {ON_SERVICE} group_left () {result} or {ON_SERVICE} {result})"),
                 mappings=states.RESULT,
                 unit="none",

@@ -1,4 +1,4 @@
-"""How states look: a text and a colour for each, told apart without telling red from green.
+"""A text and a colour for each state, so that nobody has to distinguish red from green.
 
 Blue is well, orange wants a look, red is broken, purple is not known, grey is off. Hue never stands alone:
 where a state is shown there is its text.
@@ -12,7 +12,7 @@ from dashboards.source.queries import TROUBLES
 
 WELL = "blue"
 LOOK = "orange"
-BROKEN = "semi-dark-red"  # three times as bright as the background, or as dark: dark-red is not
+BROKEN = "semi-dark-red"  # its contrast with both backgrounds is at least 3, that of dark-red is not
 UNKNOWN = "#AA4499"  # a purple; what Grafana calls so looks like its blue to who sees no red
 OFF = "#808080"  # Grafana names no grey
 
@@ -21,7 +21,7 @@ RESULTS = {"SUCCESS": WELL, "FAIL": BROKEN, "RUNNING": LOOK}
 NODES = {"success": WELL, "failed": BROKEN}
 EVENTS = {"normal": WELL, "abnormal": BROKEN}
 OUTCOMES = {"sent": WELL, "failed": BROKEN}
-# The palette of Okabe and Ito, which was made to be told apart with any kind of sight.
+# The palette of Okabe and Ito, which people with any kind of colour vision can distinguish.
 PHASES = {
     "image_build": "#56B4E9",
     "environment": "#0072B2",
@@ -36,7 +36,7 @@ ENDPOINTS = {
     "logs": "#E69F00",
     "events": "#56B4E9",
 }
-# The phases' colours where a reason belongs to one; the common ones are the farthest apart.
+# The colour of its phase for a reason that belongs to one; the common ones differ the most.
 REASONS = {
     "insufficient_resources": "#E69F00",
     "image_pull": "#CC79A7",
@@ -53,7 +53,7 @@ REASONS = {
     "node": "#B0724A",
     "other": OFF,
 }
-# From the worst to the best, so that one number can stand for it.
+# From the worst to the best, so that a number can mean a state.
 STATUSES = {
     "failed": BROKEN,
     "concerning": LOOK,
@@ -82,7 +82,7 @@ def texts(meaning: dict[str, tuple[str, str]]) -> list[model.ValueMapping]:
 
 
 def nothing(words: str) -> model.ValueMapping:
-    """Words for "no data" in grey: in the colour of 0 they would say that all is well."""
+    """The text for "no data" in grey; in the colour of 0 it would look like a good state."""
     return model.SpecialValueMap(
         options=model.DashboardSpecialValueMapOptions(
             match=model.SpecialValueMatch.NULL_AND_NAN,
@@ -102,7 +102,7 @@ RELOADED = texts({"0": ("rejected", BROKEN), "1": ("in force", WELL)})
 
 
 def code_of(present: Callable[[str], str], states: Iterable[str], by: str) -> str:
-    """A query that gives the place of the present state among `states`.
+    """A query that returns the index of the present state in `states`.
 
     `present` gives a query that finds something where a state is the present one.
     """

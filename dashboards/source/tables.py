@@ -1,4 +1,4 @@
-"""Tables: one row for what several queries know of the same labels."""
+"""Tables: one row for the results of several queries with the same labels."""
 
 from collections.abc import Sequence
 from string import ascii_uppercase
@@ -11,7 +11,7 @@ from dashboards.source.parts import Size, Steps, Words, base, by_thresholds, def
 from dashboards.source.states import WELL
 from dashboards.source.targets import Ask, at_the_end
 
-NOTHING = "-"  # in a cell that no query has filled; the words for "no data" are for the whole table
+NOTHING = "-"  # in a cell without a value; the text for "no data" is for an empty table
 
 
 class Column(NamedTuple):
@@ -54,7 +54,7 @@ PROJECT = Column("Project", "project", width=110)
 def grid(
     words: Words, columns: Sequence[Column], size: Size, *, sort: str, descending: bool = True, then: str = ""
 ) -> model.Panel:
-    """A table whose columns stand in this order, sorted by the title of one, `then` downwards by another.
+    """A table with the columns in this order, sorted by the title of one, `then` downwards by another.
 
     The queries' results are merged where all the labels they share are equal, so each label that a query
     has must have a column, if only a hidden one.
@@ -69,7 +69,7 @@ def grid(
         for column in columns
     }
     orders = [(title, down) for title, down in ((sort, descending), (then, True)) if title]
-    # The table itself can only sort by what it shows.
+    # The table itself can only sort by a column that it shows.
     early = any(column.hidden for column in columns if column.title in (sort, then))
     panel.transformations = _transformations(
         columns,
@@ -107,11 +107,11 @@ def _transformations(
     if numbers:
         conversions = [{"targetField": name, "destinationType": "number"} for name in numbers]
         steps.append(("convertFieldType", {"conversions": conversions, "fields": {}}))
-    for name, down in reversed(sort):  # each keeps the order of the one before among what it finds equal
+    for name, down in reversed(sort):  # each keeps the order of the one before for equal values
         steps.append(("sortBy", {"fields": {}, "sort": [{"field": name, "desc": down}]}))
     order = {names[column.title]: place for place, column in enumerate(columns)}
     renamed = {names[column.title]: column.title for column in columns if not column.hidden}
-    # What no link needs goes altogether; an override finds a column by the name it ends up with.
+    # Labels that no link needs are removed; an override finds a column by its final name.
     left_out = ["Time", *(names[column.title] for column in columns if column.hidden and column.expr)]
     organized = {
         "excludeByName": dict.fromkeys(left_out, True),
@@ -135,7 +135,7 @@ def _override(panel: model.Panel, column: Column) -> None:
     if column.link:
         properties.append(("links", [column.link]))
     if column.mappings:
-        # Their values are numbers, which would stand at the right.
+        # Their values are numbers, which would be aligned to the right.
         properties += [("mappings", list(column.mappings)), ("custom.align", "left")]
     if column.steps:
         quiet = [(value, "transparent" if colour == WELL else colour) for value, colour in column.steps]

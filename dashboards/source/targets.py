@@ -1,4 +1,4 @@
-"""Queries as panels ask them."""
+"""Queries as panels use them."""
 
 from collections.abc import Sequence
 from string import ascii_uppercase
@@ -13,7 +13,7 @@ Form = prometheus.PromQueryFormat
 
 
 class Ask(NamedTuple):
-    """A query, and what its series are called in the legend."""
+    """A query, and the names of its series in the legend."""
 
     expr: str
     legend: str = ""
