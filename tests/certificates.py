@@ -1,4 +1,4 @@
-"""A certificate of an authority of our own, made anew for every test."""
+"""A self-signed certificate, created for each test."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 
 def for_loopback(directory: Path) -> Path:
-    """A PEM file with a certificate for 127.0.0.1, which signed itself, and its key."""
+    """Write a PEM file with a self-signed certificate for 127.0.0.1 and its key; returns its path."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])

@@ -1,4 +1,4 @@
-"""What holds for every test: no packet leaves this machine, and in CI nothing is skipped."""
+"""For every test: no packet leaves this machine, and in CI nothing is skipped."""
 
 import ipaddress
 import os
@@ -34,7 +34,7 @@ def is_loopback(host: object) -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def _only_loopback() -> Iterator[None]:
-    # For the whole session: a thread that outlives its test is held to it too.
+    # For the whole session, so that it also holds for a thread that goes on after its test.
     connect, connect_ex, resolve = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
 
     def check(sock: socket.socket, address: Any) -> None:
@@ -57,7 +57,7 @@ def _only_loopback() -> Iterator[None]:
         proto: int = 0,
         flags: int = 0,
     ) -> Any:
-        # As on a machine without a network: a name is unknown, and an address needs no resolver.
+        # As on a machine without a network: a name is unknown, an address still works.
         if not is_loopback(host.decode() if isinstance(host, bytes) else host):
             flags |= socket.AI_NUMERICHOST
         return resolve(host, port, family, type, proto, flags)
@@ -70,7 +70,7 @@ def _only_loopback() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the live tests out where their peers are missing; in CI that is a failure, see below."""
+    """Skip the live tests if Prometheus or Alertmanager is not installed; in CI a skip is a failure."""
     wanted = (("prometheus",), ("promtool",), ("prometheus-alertmanager", "alertmanager"))
     missing = [names[0] for names in wanted if not any(map(shutil.which, names))]
     if missing:
@@ -88,7 +88,7 @@ def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Judge every test's own skip."""
+    """Apply `fail_if_skipped` to each test."""
     report = yield
     fail_if_skipped(report)
     return report
@@ -96,17 +96,17 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Judge a whole module's skip."""
+    """Apply `fail_if_skipped` to each module."""
     report = yield
     fail_if_skipped(report)
     return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what a test has to show people, also when it passed, and when it ran in another process.
+    """Print the text that a test recorded with `record_property("shown", text)`, also if the test passed.
 
-    A test hands it over as `record_property("shown", text)`. Here and not beside the test: with workers, the
-    process that has the terminal collects no test and so reads no other conftest.py.
+    It is here and not beside the test: if tests run in several processes, the one with the terminal reads no
+    other conftest.py.
     """
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, ()):

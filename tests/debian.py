@@ -1,4 +1,4 @@
-"""Programs of the newest Debian release, fetched from the machine's own mirror and run in place."""
+"""Programs of the newest Debian release, downloaded from the mirror of this machine's apt."""
 
 import fcntl
 import os
@@ -11,16 +11,16 @@ from pathlib import Path
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelarts-exporter" / "newest"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
-# Newest first: a mirror may not carry the first, or its programs may want a newer C library than is here.
+# Newest first: a mirror may not have the first one, or its programs may need a newer C library.
 SUITES = ("sid", "testing", "stable")
-# As the base of the image test: a day's work reuses it, and it is never long behind the archive.
+# As for the base of the image test: used for a week, so that it is never old.
 KEPT_SECONDS = 7 * 24 * 3600
 # The lists of one suite are some 10 MB and the package some 20.
 PATIENCE_SECONDS = 90
 
 
 class CannotBeFetchedError(Exception):
-    """Why there is no newest version here, in one sentence."""
+    """Says in one sentence why the newest version is not available."""
 
 
 @cache
@@ -29,7 +29,7 @@ def newest(package: str, program: str) -> Path:
     if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
         raise CannotBeFetchedError("this machine has no apt-get, so it cannot ask Debian's archives")
     CACHE.mkdir(parents=True, exist_ok=True)
-    # Tests run in several processes, which share the cache: one fetches, the others wait and find.
+    # Tests run in several processes, which share the cache: one downloads, the others wait for it.
     with (CACHE / f"{package}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return _kept_or_fetched(package, program)
@@ -65,7 +65,7 @@ def _mirror() -> str:
         uri, *rest = line.split()
         if rest == ["main", "Debian", "Debian"]:
             return uri
-    raise CannotBeFetchedError("apt has no list of a Debian mirror; apt-get update may mend that")
+    raise CannotBeFetchedError("apt has no list of a Debian mirror; run apt-get update")
 
 
 def _fetch(place: Path, mirror: str, suite: str, package: str) -> None:
@@ -80,7 +80,7 @@ def _fetch(place: Path, mirror: str, suite: str, package: str) -> None:
         "Dir::State::status": os.devnull,
         "Dir::Cache": place / "cache",
         "APT::Update::Error-Mode": "any",
-        "APT::Sandbox::User": "",  # the cache may be in a home that apt's own user cannot enter
+        "APT::Sandbox::User": "",  # apt's own user may not have access to the cache
     }
     apt = ["apt-get", "-qq", *(f"-o{key}={value}" for key, value in options.items())]
     _run([*apt, "update"])

@@ -1,6 +1,6 @@
-"""An Alertmanager on loopback that takes and refuses alerts by the rules of the real one's API v2.
+"""An Alertmanager on loopback that accepts and refuses alerts as the API v2 of the real one does.
 
-What it refuses, and with which status, was measured on 0.25 and 0.33.
+What it refuses, and with which status, was tried on versions 0.25 and 0.33.
 """
 
 import json
@@ -22,7 +22,7 @@ _LONGEST_HANG_SECONDS = 30
 
 
 class Held(NamedTuple):
-    """An alert as it was last told; times in ms."""
+    """An alert as it was last received; times in ms."""
 
     annotations: dict[str, str]
     starts_at: int
@@ -34,7 +34,7 @@ class Held(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """One request, and what it was answered."""
+    """One request, and the status of the response."""
 
     status: int
     labels: list[dict[str, Any]]
@@ -42,14 +42,14 @@ class Seen(NamedTuple):
 
 
 class FakeAlertmanager:
-    """See the module. A context manager; `alerts` is what it holds, `seen` what it was asked.
+    """A context manager; `alerts` are those that it has, `seen` the requests so far.
 
     Args:
         certificate: a PEM file with certificate and key; None: no TLS.
-        authorization: the header to insist on; None lets everybody in.
+        authorization: the required Authorization header; None: none is required.
 
-    `bad` are the `service_id`s of alerts that it finds bad. `faults` are what the next requests get
-    instead: a status, "close" (no answer), or "hang" (none until it ends).
+    `bad` has the `service_id`s of alerts to refuse. `faults` are the responses to the next requests: a
+    status, "close" (no response), or "hang" (no response until it is stopped).
 
     """
 
@@ -73,16 +73,16 @@ class FakeAlertmanager:
 
     @property
     def url(self) -> str:
-        """With a path prefix, as behind a proxy."""
+        """Its URL, with a path prefix as behind a proxy."""
         return f"{self._scheme}://127.0.0.1:{self._http.server_address[1]}/prefix"
 
     @property
     def names(self) -> list[str]:
-        """`service_id` of what it holds."""
+        """The `service_id`s of its alerts."""
         return sorted(dict(labels).get("service_id", "") for labels in self.alerts)
 
     def restart(self) -> None:
-        """Alerts are not kept on disk."""
+        """Lose all alerts, as a restart does."""
         self.alerts.clear()
 
     def __enter__(self) -> Self:
@@ -98,7 +98,7 @@ class FakeAlertmanager:
         self._http.server_close()
 
     def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str]:
-        """Status and body of the answer to one POST."""
+        """Status and body of the response to one POST."""
         labels: list[dict[str, Any]] = []
         status, text = self._answer(path, headers, body, labels)
         self.seen.append(Seen(status, labels, headers))
@@ -121,7 +121,7 @@ class FakeAlertmanager:
         return (400, json.dumps("; ".join(bad))) if bad else (200, "")
 
     def _take(self, alert: dict[str, Any]) -> str:
-        """What is wrong with it; "" if it is held now."""
+        """What is wrong with an alert; "" if it was accepted."""
         labels, annotations = alert.get("labels", {}), alert.get("annotations", {})
         pairs = [*labels.items(), *annotations.items()]
         if not any(labels.values()):
@@ -161,7 +161,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away, or does not trust the certificate, is its own business."""
+        """Ignore a client that disconnects or does not trust the certificate."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -190,4 +190,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(text.encode())
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
-        """Quiet: `seen` is the log."""
+        """Print nothing: `seen` is the log."""

@@ -40,7 +40,7 @@ PULL_FAILED = "Failed to pull image: the image does not exist or you have no per
 NO_RESOURCES = "Schedule failed due to insufficient resources. Retry later."
 UNHEALTHY = "Model health check failed: Get http://10.0.3.14:8080/health: connection refused"
 
-# What a deployment says of itself, each with the share of its time that has passed by then.
+# The events of a deployment, each with the share of its duration that has passed before it.
 STEPS = (
     (0.0, "start to deploy service"),
     (0.01, "building image for model [als 2.3.0]"),
@@ -55,7 +55,7 @@ STEPS = (
 
 
 class Deployment(NamedTuple):
-    """A deployment to live through. Times in ms; `takes` is None while it is open."""
+    """A deployment. Times in ms; `takes` is None while it is open."""
 
     at: int
     takes: int | None = 4 * MINUTE
@@ -63,16 +63,16 @@ class Deployment(NamedTuple):
     fails_after: float = 0.5  # share of its time
     models: tuple[Model, ...] = (MODEL,)
     nodes: tuple[NodeResult, ...] = ()
-    told: bool = True
+    has_steps: bool = True  # whether the event log has its steps
 
     def events(self, until: int) -> Iterable[Event]:
-        """What it has said by then."""
+        """Its events until then."""
         takes = self.takes or 10 * MINUTE
-        for share, text in STEPS if self.told else ():
+        for share, text in STEPS if self.has_steps else ():
             if not self.failure or share <= self.fails_after:
                 yield Event(self.at + int(share * takes) + 150, NORMAL, text)
         if self.failure:
-            # The cloud tries again, and says it every time.
+            # The cloud tries again, with an event each time.
             for share in (self.fails_after, (self.fails_after + 1) / 2, 1.0):
                 yield Event(self.at + int(share * takes), ABNORMAL, self.failure)
 
@@ -107,7 +107,7 @@ class Shown(NamedTuple):
 
 
 class Fleet:
-    """What the pages ask for; `busy` is a store that has no time."""
+    """The data of the pages; `busy`: the store does not respond in time."""
 
     def __init__(self, now: int = NOW) -> None:
         self.now = now
@@ -132,7 +132,7 @@ class Fleet:
         up: bool = True,
         age: int = 8 * SECOND,
     ) -> ServiceState:
-        """A service that lived through all this, last read `age` ms ago."""
+        """A service with these deployments and events, last read `age` ms ago."""
         read_at = self.now - age
         instants = {read_at}
         for each in deployments:
@@ -140,11 +140,11 @@ class Fleet:
             instants |= {each.at + 5 * SECOND, end - 5 * SECOND, end + 5 * SECOND}
         outcome = opened(row, min(instants), preexisting=False)
         state, history = outcome.state, History()
-        told = sorted([*events, *(event for each in deployments for event in each.events(self.now))])
+        all_events = sorted([*events, *(event for each in deployments for event in each.events(self.now))])
         for now in sorted(instant for instant in instants if instant <= read_at):
             updates = tuple(each.update(now) for each in deployments if each.at <= now)
             first = apply_updates(state, UpdateWindow(updates, now), POLICY, now)
-            window = EventWindow(tuple(event for event in told if event.occur_time <= now), now)
+            window = EventWindow(tuple(event for event in all_events if event.occur_time <= now), now)
             second = apply_events(first.state, window, POLICY, CLASSIFIER, now)
             history = extended(history, second.past_events, first.past_updates)
             state = msgspec.structs.replace(second.state, read_at=now, up=True)
@@ -153,14 +153,14 @@ class Fleet:
         return state
 
     def put(self, project: str, state: ServiceState, history: History | None = None) -> None:
-        """An account as it is."""
+        """Add a service with this state."""
         key = (project, state.row.service_id)
         self.services[key] = ServiceView(project, state)
         if history is not None:
             self.histories[key] = history
 
     def history(self, project: str, service_id: str) -> History | None:
-        """As the store answers."""
+        """The history of a service, as from the store."""
         if self.busy:
             raise TimeoutError
         return self.histories.get((project, service_id))
@@ -170,7 +170,7 @@ class Fleet:
         return Shown(NoMetrics(), tuple(self.statuses), dict(self.services))
 
     def doors(self) -> Mapping[str, object]:
-        """The arguments of the application that lead here."""
+        """The arguments of the application that have to do with the data."""
         return {
             "snapshot": self.snapshot,
             "history": self.history,
@@ -200,7 +200,7 @@ def ago(*parts: int) -> int:
 
 
 def lively() -> Fleet:
-    """Two projects in which everything has happened."""
+    """Two projects with every kind of service."""
     fleet = Fleet()
     fleet.service(
         "prod",
@@ -264,21 +264,21 @@ def lively() -> Fleet:
         "edge",
         row("cameras", 20, "running", "edge"),
         [
-            Deployment(ago(3 * DAY), 2 * MINUTE, nodes=good, told=False),
+            Deployment(ago(3 * DAY), 2 * MINUTE, nodes=good, has_steps=False),
             Deployment(
                 ago(2 * HOUR),
                 2 * MINUTE,
                 "Node gate-south: deploy failed, the agent does not answer",
                 0.6,
                 nodes=nodes,
-                told=False,
+                has_steps=False,
             ),
         ],
     )
     fleet.service(
         "edge",
         row("meters", 21, "running", "edge"),
-        [Deployment(ago(5 * DAY), 2 * MINUTE, nodes=good, told=False)],
+        [Deployment(ago(5 * DAY), 2 * MINUTE, nodes=good, has_steps=False)],
     )
     fleet.put("edge", opened(row("turnstiles", 22, "running", "edge"), NOW, preexisting=False).state)
     fleet.project("prod")
@@ -287,7 +287,7 @@ def lively() -> Fleet:
 
 
 def broken() -> Fleet:
-    """One project that cannot be read any more, and one that could never be."""
+    """As `lively`, but one project cannot be read any more, and another one never could."""
     fleet = lively()
     fleet.statuses = [
         status._replace(

@@ -1,4 +1,4 @@
-"""Checks a query of rules, runbooks or dashboards against what the exporter really exposes."""
+"""Checks a query of rules, runbooks or dashboards against the metrics that the exporter exposes."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ SERVICE = frozenset({"project", "service_id", "service_name"})
 TARGET = frozenset({"job", "instance"})
 OF_PROMETHEUS = {"up": TARGET, "ALERTS": frozenset({"alertname", "alertstate", "severity"}) | SERVICE}
 
-# Labels whose values are known, for a misspelt one selects nothing and says nothing.
+# Labels whose values are known: a query with a misspelt value would find nothing, without an error.
 VALUES = {
     "result": {*RESULTS, "success", "failed"},
     "status": {*STATUSES, "other"},
@@ -56,7 +56,7 @@ def _series(family: Family, labels: frozenset[str]) -> dict[str, frozenset[str]]
 
 
 def _own() -> str:
-    """One of everything."""
+    """The exporter's own metrics, at least one series of each."""
     metrics = SelfMetrics(["p"], ["a"], version="", revision="")
     for gauge in (
         metrics.rate,
@@ -83,7 +83,7 @@ def selectors(query: str) -> list[promql.VectorSelector]:
 
 
 def faults(query: str, recorded: Mapping[str, frozenset[str]] | None = None) -> list[str]:
-    """What is wrong with a query: what it asks for and nobody exposes, and counters read as they are not."""
+    """What is wrong with a query: unknown metrics, labels and values, and functions that need a counter."""
     try:
         found = nodes(query)
     except ValueError as error:

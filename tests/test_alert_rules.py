@@ -146,7 +146,7 @@ def test_a_file_of_ones_own_changes_what_it_names_and_nothing_else(tmp_path: Pat
         ("job: [", "is not YAML"),
     ],
 )
-def test_a_wrong_key_or_value_is_told_by_its_name(tmp_path: Path, text: str, said: str) -> None:
+def test_the_error_for_a_wrong_key_or_value_has_its_name(tmp_path: Path, text: str, said: str) -> None:
     mine = tmp_path / "mine.yml"
     mine.write_text(text)
     done = render("--config", str(mine), "--output", "-")
@@ -191,7 +191,7 @@ def test_no_rule_is_there_twice() -> None:
     assert sorted(set(names)) == sorted(names)
 
 
-def test_names_of_recordings_tell_level_metric_and_operation() -> None:
+def test_the_name_of_a_recording_has_level_metric_and_operation() -> None:
     for name in recorded():
         level, metric, operation = name.split(":")
         assert metric.startswith("modelarts_"), name

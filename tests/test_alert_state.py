@@ -70,7 +70,7 @@ def test_it_ends_with_a_success_or_a_stop_and_that_moment_stays(over: ServiceSta
 @pytest.mark.parametrize(
     ("gap", "same"), [(0, True), (SETTLING - 1, True), (SETTLING, False), (60 * MINUTE, False)]
 )
-def test_a_failure_before_the_end_was_told_is_the_same_alarm_and_a_later_one_is_another(
+def test_a_failure_before_the_end_was_sent_is_the_same_alert_and_a_later_one_is_another(
     gap: int, same: bool
 ) -> None:
     now = NOW + MINUTE + gap

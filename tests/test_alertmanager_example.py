@@ -154,7 +154,7 @@ def test_it_names_only_alerts_that_exist() -> None:
 
 
 @pytest.mark.live
-def test_a_message_tells_cause_remedy_and_events_where_they_are_known(tmp_path: Path) -> None:
+def test_a_message_has_cause_remedy_and_events_if_they_are_known(tmp_path: Path) -> None:
     links = {"runbook_url": "http://docs/x.md", "dashboard_url": "http://grafana/d/x"}
     data = {
         "status": "firing",

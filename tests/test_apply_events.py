@@ -38,7 +38,7 @@ def test_events_count_by_type_and_failures_by_reason() -> None:
     assert outcome.state.last_events == {"normal": NOW - 9, "abnormal": NOW - 5}
 
 
-def test_a_normal_event_that_tells_of_a_failure_counts_as_one_but_stays_normal() -> None:
+def test_a_normal_event_that_means_a_failure_counts_as_one_but_stays_normal() -> None:
     state = read(service(), Event(NOW, "normal", ROLLED_BACK)).state
     assert totals(state) == {"events:normal": 1, "reason:rollback": 1}
 
@@ -74,7 +74,7 @@ def test_a_rule_of_the_user_names_the_cause() -> None:
     assert outcome.unclassified == 0
 
 
-def test_history_is_the_first_value_shown_at_once_and_not_told() -> None:
+def test_history_is_the_first_value_shown_at_once_and_not_logged() -> None:
     outcome = read(service(preexisting=True), Event(NOW - MINUTE, "abnormal", PULL))
     counters = outcome.state.counters
     assert (counters.shown("events:abnormal"), counters.shown("reason:image_pull")) == (1, 1)
@@ -90,7 +90,7 @@ def test_skip_leaves_history_out_of_the_counters_but_not_of_the_gauges() -> None
     assert totals(later) == {"events:abnormal": 1, "reason:image_pull": 1}
 
 
-def test_an_event_that_is_counted_is_told_with_its_remedy() -> None:
+def test_an_event_that_is_counted_is_reported_with_its_remedy() -> None:
     event = Event(NOW, "abnormal", PULL)
     outcome = read(service(), event)
     finding = CLASSIFIER.classify("abnormal", PULL)

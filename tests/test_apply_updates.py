@@ -104,7 +104,7 @@ def test_running_beside_a_settled_entry_of_its_time_is_one_update_settled() -> N
     assert (state.result, state.open, total(state, UPDATES + "FAIL")) == ("FAIL", (), 1)
 
 
-def test_an_unknown_result_counts_as_open_and_is_told_once() -> None:
+def test_an_unknown_result_counts_as_open_and_is_reported_once() -> None:
     first = read(service(), update(0, "PAUSED"))
     assert (first.state.result, len(first.state.open)) == ("RUNNING", 1)
     assert first.unknown == (("result", "PAUSED"),)
@@ -123,7 +123,7 @@ def test_an_open_update_that_left_a_whole_log_is_no_longer_open() -> None:
     assert (alone.open, alone.result) == ((), "")
 
 
-def test_a_read_of_one_instant_tells_of_that_update_alone() -> None:
+def test_a_read_of_one_instant_is_about_that_update_only() -> None:
     before = reads(service(), (at(10), [update(0, "RUNNING"), update(5, "RUNNING")]))
     state = read(before, update(5, "SUCCESS"), at=at(20), instant=at(5)).state
     assert [u.update_time for u in state.open] == [at(0)]
@@ -216,7 +216,7 @@ def test_an_update_that_came_and_settled_between_two_reads_took_that_long_at_mos
     assert durations(read(state, update(30, "SUCCESS"), at=at(100))) == [("SUCCESS", 70)]
 
 
-def test_no_duration_is_guessed_where_nobody_looked_for_long() -> None:
+def test_no_duration_is_guessed_after_a_long_time_without_a_read() -> None:
     state = reads(service(), (at(10), [update(0, "RUNNING")]))
     assert durations(read(state, update(0, "FAIL"), at=at(10 + 301))) == []
     # A change of the row tells it however long ago that was.
@@ -298,18 +298,18 @@ def test_only_edge_services_have_node_counters() -> None:
     assert set(EDGE_COUNTERS) <= service(infer_type="edge").counters.values.keys()
     shown_by_its_log = read(service(), update(0, "SUCCESS", nodes_succeeded=1, nodes_failed=0)).state
     assert set(EDGE_COUNTERS) <= shown_by_its_log.counters.values.keys()
-    told_by_a_later_list = with_row(service(), ServiceRow("s", infer_type="edge"), NOW).state
-    assert set(EDGE_COUNTERS) <= told_by_a_later_list.counters.values.keys()
+    known_by_a_later_list = with_row(service(), ServiceRow("s", infer_type="edge"), NOW).state
+    assert set(EDGE_COUNTERS) <= known_by_a_later_list.counters.values.keys()
 
 
-def test_an_unknown_operation_on_a_node_is_told_once() -> None:
+def test_an_unknown_operation_on_a_node_is_reported_once() -> None:
     row = update(0, "SUCCESS", nodes_succeeded=1, nodes=[NodeResult("n", "n", "reboot", succeeded=True)])
     first = read(service(infer_type="edge"), row)
     assert first.unknown == (("operation", "reboot"),)
     assert read(first.state, row).unknown == ()
 
 
-def test_what_was_counted_is_told() -> None:
+def test_the_outcome_has_what_was_counted() -> None:
     row = update(0, "FAIL", models=[Model("m")])
     outcome = read(service(), row)
     assert outcome.updates == (row,)

@@ -154,7 +154,7 @@ def test_a_bad_config_file_has_every_mistake_on_stderr(command: Command, name: s
     assert sorted(found) == ["poll.interval", "projects[0].timeoutt"]
 
 
-def test_a_bad_web_config_file_is_told_at_the_start(command: Command, tmp_path: Path) -> None:
+def test_a_bad_web_config_file_is_an_error_at_the_start(command: Command, tmp_path: Path) -> None:
     (tmp_path / "web.yml").write_text("basic_auth_user: {}\n")
     config = configured(tmp_path, project("http://127.0.0.1:1"))
     result = command(f"--config.file={config}", "--web.config.file=web.yml", "--storage.path=")
@@ -272,7 +272,7 @@ def test_once_fails_if_a_project_fails_and_still_prints_the_others(
     assert value(result.out, "modelarts_service_updates_total", project="prod", result="FAIL") == 1
 
 
-def test_once_ends_where_nobody_answers(command: Command, tmp_path: Path) -> None:
+def test_once_ends_if_the_cloud_does_not_respond(command: Command, tmp_path: Path) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # taken, and nobody listens
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"

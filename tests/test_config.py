@@ -293,14 +293,14 @@ MISTAKES: list[tuple[str, ...]] = [
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=[name for name, *_ in MISTAKES])
-def test_a_mistake_is_told_with_line_key_rule_and_no_secret(mistake: tuple[str, ...]) -> None:
+def test_an_error_has_the_line_the_key_the_rule_and_no_secret(mistake: tuple[str, ...]) -> None:
     _, text, *lines = mistake
     message = complaints(text, TOKEN=SECRET)
     assert message.splitlines() == [f"config.yml:{line}" for line in lines]
     assert SECRET not in message
 
 
-def test_every_mistake_of_a_file_is_told_at_once_in_the_order_of_lines() -> None:
+def test_all_errors_of_a_file_are_reported_at_once_in_the_order_of_lines() -> None:
     message = complaints(
         """\
 projects:
@@ -386,7 +386,7 @@ def test_a_file_that_cannot_be_read_is_one_sentence() -> None:
         load("absent.yml", {})
 
 
-def test_a_file_that_is_not_utf_8_is_told_with_its_line() -> None:
+def test_the_error_for_a_file_that_is_not_utf_8_has_the_line() -> None:
     Path("config.yml").write_bytes(GOOD.encode() + b"# caf\xe9\n")
     with pytest.raises(ConfigError, match=r"^config\.yml:5: \(file\): is not UTF-8 text$"):
         load("config.yml", {})
@@ -470,7 +470,7 @@ def test_no_duration_at_all_is_zero_seconds() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "30", "s", "1.5h", "-1s", "1m1h", "1s1s", " 1s", "1 s", "٣s"])
-def test_what_is_no_duration_is_told_in_a_sentence(text: str) -> None:
+def test_the_error_for_a_wrong_duration_is_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a duration such as 0s, 500ms or 10m$"):
         parse_duration(text)
 
@@ -528,7 +528,7 @@ def test_an_empty_variable_is_no_password() -> None:
     )
 
 
-def test_a_variable_that_is_no_text_is_told() -> None:
+def test_a_variable_that_is_no_text_is_an_error() -> None:
     assert complaints(GOOD + "history: ${A}\n", A="\udcff") == (
         "config.yml:5: history: holds half a surrogate pair, which is not text"
     )
@@ -588,7 +588,7 @@ alertmanager:
     assert all("<secret>" in text for text in shown)
 
 
-def test_secret_files_are_relative_to_the_config_file_and_read_anew(home: Path) -> None:
+def test_secret_files_are_relative_to_the_config_file_and_read_each_time(home: Path) -> None:
     (home / "conf").mkdir()
     (home / "conf" / "token").write_text("one\n")
     (home / "conf" / "config.yml").write_text(

@@ -19,7 +19,7 @@ def test_a_first_step_is_held_back_until_its_zero_was_scraped() -> None:
     assert add(scraped, {"a": 1}, NOW + 2).shown("a") == 3
 
 
-def test_a_counter_that_nobody_expected_is_held_back_too() -> None:
+def test_a_new_counter_is_held_at_zero_too() -> None:
     counters = add(Counters(), {"reason": 1}, NOW)
     assert counters.shown("reason") == 0
     assert release(counters, NOW, ["reason"]).shown("reason") == 1
@@ -62,7 +62,7 @@ def test_a_counter_of_somebody_else_may_begin_again() -> None:
     assert report(counters, {"calls": 7}, NOW) is counters
 
 
-def test_after_a_restart_what_is_held_gets_its_two_minutes_anew() -> None:
+def test_after_a_restart_a_held_counter_is_held_for_two_minutes_again() -> None:
     counters = add(born(Counters(), ["a", "b"]), {"a": 1}, NOW)
     back = resumed(counters, NOW + LONGEST_HOLD_MS)
     assert release(back, NOW + LONGEST_HOLD_MS) is back

@@ -72,7 +72,7 @@ def test_it_is_about_the_chosen_projects_and_services(query: Query) -> None:
 
 
 @EACH
-def test_a_service_counts_once_however_many_exporters_tell_of_it(query: Query) -> None:
+def test_a_service_counts_once_however_many_exporters_expose_it(query: Query) -> None:
     """In what is so now, and per bar; a share is the same from all, and the docs tell of whole ranges."""
     if "$__range" in query.expr or " / " in query.expr:
         return

@@ -182,7 +182,7 @@ def flags_of(command: str) -> set[str]:
     return set(re.findall(r"--[a-z][a-z.-]*", parser.format_help())) - {"--help"}
 
 
-def test_the_readme_tells_of_every_command_and_flag_and_of_no_other() -> None:
+def test_the_readme_names_every_command_and_flag_and_no_other() -> None:
     commands = README.partition("### Commands")[2].partition("### Flags")[0]
     named = set(re.findall(r"modelarts-exporter ([a-z][a-z-]*)", commands)) | {"run"}
     assert named == set(COMMANDS)
@@ -237,7 +237,7 @@ def keys(value: Any) -> Iterator[str]:
         yield from keys(part)
 
 
-def test_the_page_of_the_fields_tells_where_every_field_of_a_record_comes_from() -> None:
+def test_the_page_of_the_fields_says_where_every_field_of_a_record_comes_from() -> None:
     kept = (records.ServiceRow, records.Update, records.Model, records.NodeResult, records.Event)
     ours = {f"{record.__name__}.{name}" for record in kept for name in record.__struct_fields__}
     assert set(re.findall(r"`([A-Z]\w+\.\w+)`", FIELDS_PAGE)) == ours

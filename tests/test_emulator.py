@@ -154,7 +154,7 @@ def test_an_update_runs_and_settles_in_place(cloud: Cloud, client: Client, clock
     assert client.get(f"/services/{service}")["error_msg"]
 
 
-def test_the_detail_of_a_failed_service_tells_the_last_abnormal_event(cloud: Cloud, client: Client) -> None:
+def test_the_detail_of_a_failed_service_has_the_last_abnormal_event(cloud: Cloud, client: Client) -> None:
     service = cloud.add_service()
     cloud.add_event(service, "abnormal", "of an earlier update", at=NOW - 1)
     begun = cloud.begin_update(service)
@@ -195,7 +195,7 @@ def test_update_time_picks_one_task_and_the_order_of_the_log_can_be_turned(
     assert times() == [NOW - 2, NOW - 1]
 
 
-def test_an_edge_update_tells_of_its_nodes(cloud: Cloud, client: Client) -> None:
+def test_an_edge_update_has_the_results_of_its_nodes(cloud: Cloud, client: Client) -> None:
     service = cloud.add_service(infer_type="edge")
     nodes = [
         {"node_id": "1", "node_name": "a", "operation": "deploy", "result": True},
@@ -385,13 +385,13 @@ def test_a_deleted_service_is_gone_and_its_truth_goes_on_when_it_comes_back(
     assert client.get(f"/services/{service}/events")["count"] == 1
 
 
-def test_an_unknown_path_is_told_by_the_gateway(cloud: Cloud, client: Client) -> None:
+def test_an_unknown_path_is_an_error_of_the_gateway(cloud: Cloud, client: Client) -> None:
     assert client.ask("/models").json()["error_code"] == "APIG.0101"
     cloud.switches = replace(cloud.switches, error_prefix="APIGW")
     assert client.ask("/models").json()["error_code"] == "APIGW.0101"
 
 
-def test_every_answer_tells_the_clouds_time_and_a_request_id(client: Client, clock: Clock) -> None:
+def test_every_response_has_the_time_of_the_cloud_and_a_request_id(client: Client, clock: Clock) -> None:
     clock.now = 1_600_000_000_000
     first, second = client.ask("/services"), client.ask("/services")
 

@@ -284,7 +284,7 @@ def test_a_temporary_key_needs_its_security_token_signed_and_alive(
     assert _list(server, _sign(server.url, "TEMP", "SK", NOW, with_token)).status_code == 401
 
 
-def test_an_unknown_key_and_another_project_are_told_apart(cloud: Cloud, server: Server) -> None:
+def test_an_unknown_key_and_another_project_are_different_errors(cloud: Cloud, server: Server) -> None:
     cloud.add_access_key("AK", "SK")
 
     unknown = _list(server, _sign(server.url, "NOBODY", "SK", NOW))

@@ -12,7 +12,7 @@ from exporter.emulator.http_messages import ErrorShape, Response
 NOW = 1_800_000_000_000
 
 
-class Door:
+class EmulatorClient:
     """A signed-in client of one service with two events."""
 
     def __init__(self, cloud: Cloud, url: str) -> None:
@@ -33,11 +33,11 @@ class Door:
         return requests.get(url, headers=self.headers, timeout=timeout)
 
 
-@pytest.fixture(name="door")
-def _door() -> Iterator[Door]:
+@pytest.fixture(name="client")
+def _client() -> Iterator[EmulatorClient]:
     cloud = Cloud(lambda: NOW)
     with Server(cloud) as server:
-        yield Door(cloud, server.url)
+        yield EmulatorClient(cloud, server.url)
 
 
 @pytest.mark.parametrize(
@@ -52,80 +52,80 @@ def _door() -> Iterator[Door]:
         ("nested", {"error": {"error_code": "C", "error_msg": "m"}}),
     ],
 )
-def test_an_error_comes_in_every_shape(door: Door, shape: ErrorShape, body: object) -> None:
-    door.cloud.faults.add(faults.error(500, "C", "m", shape))
+def test_an_error_comes_in_every_shape(client: EmulatorClient, shape: ErrorShape, body: object) -> None:
+    client.cloud.faults.add(faults.error(500, "C", "m", shape))
 
-    answer = door.list()
+    answer = client.list()
 
     assert (answer.status_code, answer.json()) == (500, body)
-    assert door.list().status_code == 200
+    assert client.list().status_code == 200
 
 
-def test_a_fault_meets_only_its_endpoint_and_service_and_only_so_often(door: Door) -> None:
-    door.cloud.faults.add(
+def test_a_fault_meets_only_its_endpoint_and_service_and_only_so_often(client: EmulatorClient) -> None:
+    client.cloud.faults.add(
         faults.error(503, "APIG.0202", "m", endpoint="events", service_id="another"),
         faults.error(502, "APIG.0202", "m", endpoint="events", times=2, skip=1),
     )
 
-    assert door.list().status_code == 200
-    assert [door.events().status_code for _ in range(4)] == [200, 502, 502, 200]
-    assert len(door.cloud.faults) == 1
-    door.cloud.faults.clear()
-    assert len(door.cloud.faults) == 0
+    assert client.list().status_code == 200
+    assert [client.events().status_code for _ in range(4)] == [200, 502, 502, 200]
+    assert len(client.cloud.faults) == 1
+    client.cloud.faults.clear()
+    assert len(client.cloud.faults) == 0
 
 
-def test_a_fault_without_a_count_stays_until_cleared(door: Door) -> None:
-    door.cloud.faults.add(faults.html(times=None))
+def test_a_fault_without_a_count_stays_until_cleared(client: EmulatorClient) -> None:
+    client.cloud.faults.add(faults.html(times=None))
 
     for _ in range(3):
-        answer = door.list()
+        answer = client.list()
         assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html")
-    door.cloud.faults.clear()
-    assert door.list().status_code == 200
+    client.cloud.faults.clear()
+    assert client.list().status_code == 200
 
 
-def test_a_body_may_be_anything(door: Door) -> None:
-    door.cloud.faults.add(faults.body(b""), faults.body(b"Header Overflow", 494, "text/plain"))
+def test_a_body_may_be_anything(client: EmulatorClient) -> None:
+    client.cloud.faults.add(faults.body(b""), faults.body(b"Header Overflow", 494, "text/plain"))
 
-    assert door.list().content == b""
-    assert (door.list().status_code) == 494
+    assert client.list().content == b""
+    assert (client.list().status_code) == 494
 
 
-def test_the_connection_may_just_close(door: Door) -> None:
-    door.cloud.faults.add(faults.no_answer())
+def test_the_connection_may_just_close(client: EmulatorClient) -> None:
+    client.cloud.faults.add(faults.no_answer())
 
     with pytest.raises(requests.ConnectionError):
-        door.list()
-    assert door.cloud.requests[-1].status == 0
-    assert door.list().status_code == 200
+        client.list()
+    assert client.cloud.requests[-1].status == 0
+    assert client.list().status_code == 200
 
 
-def test_a_body_may_be_cut_off_on_the_wire(door: Door) -> None:
-    door.cloud.faults.add(faults.cut_off())
+def test_a_body_may_be_cut_off_on_the_wire(client: EmulatorClient) -> None:
+    client.cloud.faults.add(faults.cut_off())
 
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
-        door.list()
+        client.list()
 
 
-def test_json_may_be_truncated(door: Door) -> None:
-    door.cloud.faults.add(faults.truncated())
+def test_json_may_be_truncated(client: EmulatorClient) -> None:
+    client.cloud.faults.add(faults.truncated())
 
     with pytest.raises(requests.JSONDecodeError):
-        door.list().json()
+        client.list().json()
 
 
-def test_an_answer_may_come_too_late_without_delaying_anyone_else(door: Door) -> None:
-    door.cloud.faults.add(faults.slow(60, endpoint="events"))
+def test_an_answer_may_come_too_late_without_delaying_anyone_else(client: EmulatorClient) -> None:
+    client.cloud.faults.add(faults.slow(60, endpoint="events"))
 
     with pytest.raises(requests.ReadTimeout):
-        door.events(timeout=0.1)
-    assert door.list().status_code == 200
+        client.events(timeout=0.1)
+    assert client.list().status_code == 200
 
 
-def test_a_page_may_be_torn(door: Door) -> None:
-    door.cloud.faults.add(faults.torn("total"), faults.torn("duplicate"), faults.torn("missing"))
+def test_a_page_may_be_torn(client: EmulatorClient) -> None:
+    client.cloud.faults.add(faults.torn("total"), faults.torn("duplicate"), faults.torn("missing"))
 
-    total, duplicate, missing, whole = (door.events().json() for _ in range(4))
+    total, duplicate, missing, whole = (client.events().json() for _ in range(4))
 
     assert (total["total_count"], len(total["events"])) == (3, 2)
     assert duplicate["events"][1] == duplicate["events"][2]
@@ -133,34 +133,34 @@ def test_a_page_may_be_torn(door: Door) -> None:
     assert (whole["total_count"], len(whole["events"])) == (2, 2)
 
 
-def test_the_true_answer_can_be_edited(door: Door) -> None:
+def test_the_true_answer_can_be_edited(client: EmulatorClient) -> None:
     def edit(body: dict[str, object]) -> None:
         body["surprise"] = {"new": [1]}
 
-    door.cloud.faults.add(faults.edited(edit, endpoint="list"))
+    client.cloud.faults.add(faults.edited(edit, endpoint="list"))
 
-    assert json.loads(door.list().content)["surprise"] == {"new": [1]}
+    assert json.loads(client.list().content)["surprise"] == {"new": [1]}
 
 
-def test_a_fault_of_ones_own_sees_the_true_answer(door: Door) -> None:
+def test_a_fault_of_ones_own_sees_the_true_answer(client: EmulatorClient) -> None:
     seen: list[bytes] = []
 
     def change(answer: Response) -> Response:
         seen.append(answer.body)
         return answer
 
-    door.cloud.faults.add(Fault(change))
+    client.cloud.faults.add(Fault(change))
 
-    assert door.list().content == seen[0]
+    assert client.list().content == seen[0]
 
 
 def test_a_stopped_server_gives_up_what_it_still_holds() -> None:
     cloud = Cloud(lambda: NOW)
     server = Server(cloud).start()
-    door = Door(cloud, server.url)
+    client = EmulatorClient(cloud, server.url)
     with requests.Session() as session:
-        session.headers.update(door.headers)
-        assert session.get(door.base, timeout=10).status_code == 200
+        session.headers.update(client.headers)
+        assert session.get(client.base, timeout=10).status_code == 200
         server.stop()
         with pytest.raises(requests.ConnectionError):
-            session.get(door.base, timeout=10)
+            session.get(client.base, timeout=10)

@@ -164,7 +164,7 @@ def test_texts_follow_the_language_of_the_cloud() -> None:
     assert played.texts("abnormal")[0] == "拉取镜像失败，稍后重试"  # noqa: RUF001
 
 
-def test_steps_missed_while_nobody_asked_keep_their_own_times() -> None:
+def test_steps_between_two_requests_keep_their_own_times() -> None:
     often, once = PlayedScenario("demo"), PlayedScenario("demo")
     for second in range(400):
         often.at(second)
@@ -175,7 +175,7 @@ def test_steps_missed_while_nobody_asked_keep_their_own_times() -> None:
         assert once.services[name].truth(once.now) == service.truth(often.now)
 
 
-def test_within_two_minutes_the_demo_shows_everything_a_metric_tells_of() -> None:
+def test_within_two_minutes_the_demo_shows_everything_that_metrics_can_show() -> None:
     played = PlayedScenario("demo")
     statuses: set[str] = set()
     phases: set[str] = set()

@@ -125,7 +125,7 @@ def test_nothing_is_lost_while_tokens_end(code: Literal["0307", "ModelArts.0202"
         assert {request.status for request in tokens} == {201}
 
 
-def test_chinese_texts_tell_the_same() -> None:
+def test_chinese_texts_give_the_same_totals() -> None:
     with world() as found:
         play(found.cloud, load_scenario("chinese"))
         for _ in range(150):  # as long as the scenario takes

@@ -1,7 +1,7 @@
-"""The ledger's five laws over whatever a log may do, straight, through updates and through events.
+"""The five laws of the ledger, for random logs: of the ledger itself, of updates, and of events.
 
-Times are small numbers and an entry may appear ten of them late. What went wrong is told as the shortest
-story that shows it.
+Times are small numbers, and an entry may appear ten of them late. A failure prints the shortest list of steps
+that shows it.
 """
 
 from collections import Counter
@@ -38,7 +38,7 @@ CLASSIFIER = Classifier()
 
 
 class Row(NamedTuple):
-    """What the cloud shows of an entry."""
+    """An entry as the cloud shows it."""
 
     time: int
     kind: str
@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
 @dataclass
 class Entry:
-    """One entry as it truly is; `ghost`: its RUNNING row stays beside the settled one."""
+    """One entry of the simulated log; `ghost`: its RUNNING row stays beside the settled one."""
 
     time: int
     kind: str
@@ -67,8 +67,8 @@ class Entry:
         return [Row(self.time, self.kind, self.text), *([Row(self.time, "RUNNING")] if self.ghost else [])]
 
 
-class Shown(NamedTuple):
-    """One whole read: its rows, its date, and the part that was asked for."""
+class LogRead(NamedTuple):
+    """One whole read: its rows, its time, and the part of the log that it covers."""
 
     rows: tuple[Row, ...]
     now: int
@@ -76,7 +76,7 @@ class Shown(NamedTuple):
     instant: int | None = None
 
 
-# --- three ways to count, each a value before and after ---------------------------------------------
+# --- three ways to count ----------------------------------------------------------------------------
 
 
 class Direct:
@@ -85,7 +85,7 @@ class Direct:
     def __init__(self) -> None:
         self.ledger, self.totals = Ledger(), Counter[str]()
 
-    def read(self, shown: Shown) -> object:
+    def read(self, shown: LogRead) -> object:
         settled = [Key(*row) for row in shown.rows if row.kind != "RUNNING"]
         opens = frozenset(row.time for row in shown.rows if row.kind == "RUNNING")
         read = Read(Counter(settled), shown.now, opens, shown.after, shown.instant)
@@ -99,8 +99,8 @@ class Direct:
         self.ledger = msgspec.msgpack.decode(msgspec.msgpack.encode(self.ledger), type=Ledger)
 
 
-class ByAccount:
-    """An account that reads."""
+class ByServiceState:
+    """The counters of a service's state."""
 
     prefix = ""
 
@@ -119,28 +119,28 @@ class ByAccount:
         self.state = msgspec.msgpack.decode(msgspec.msgpack.encode(self.state), type=ServiceState)
 
 
-class ByUpdates(ByAccount):
+class ByUpdates(ByServiceState):
     prefix = UPDATES
 
     @property
     def ledger(self) -> Ledger:
         return self.state.updates
 
-    def read(self, shown: Shown) -> object:
+    def read(self, shown: LogRead) -> object:
         window = UpdateWindow(tuple(Update(r.time, r.kind) for r in shown.rows), shown.now, shown.instant)
         outcome = apply_updates(self.state, window, POLICY, shown.now)
         self.state = outcome.state
         return frozenset(outcome.anomalies), outcome.state, outcome.observations
 
 
-class ByEvents(ByAccount):
+class ByEvents(ByServiceState):
     prefix = EVENTS
 
     @property
     def ledger(self) -> Ledger:
         return self.state.events
 
-    def read(self, shown: Shown) -> object:
+    def read(self, shown: LogRead) -> object:
         window = EventWindow(tuple(Event(*row) for row in shown.rows), shown.now, shown.after)
         outcome = apply_events(self.state, window, POLICY, CLASSIFIER, shown.now)
         self.state = outcome.state
@@ -153,8 +153,8 @@ Counting = Direct | ByUpdates | ByEvents
 # --- what happens -----------------------------------------------------------------------------------
 
 
-class Story:
-    """A log's life as it truly is, what was read of it, and what was counted; told as it goes."""
+class LogSimulation:
+    """A simulated log, what was counted of it, and the list of the steps so far."""
 
     def __init__(self, counting: Callable[[], Counting]) -> None:
         self.counting = counting()
@@ -163,7 +163,7 @@ class Story:
         self.counted_and_gone = Counter[str]()
         self.now, self.slow = BEGIN, 0
 
-    def tell(self, line: str) -> None:
+    def note(self, line: str) -> None:
         self.lines.append(f"at {self.now}: {line}")
 
     def check(self, holds: bool, law: str) -> None:
@@ -174,46 +174,46 @@ class Story:
         entry = Entry(self.now - late, kind, text)
         for other in self.entries:
             if other.time == entry.time:
-                other.hidden = False  # with it there would be no telling which of them is seen
+                other.hidden = False  # two of the same time are shown or hidden together
         self.entries.append(entry)
-        self.tell(f"{kind} {text!r} dated {entry.time} appears")
+        self.note(f"{kind} {text!r} dated {entry.time} appears")
 
     def settles(self, number: int, kind: str, ghost: bool) -> None:
         opens = [entry for entry in self.entries if not entry.settled]
         if opens:
             entry = opens[number % len(opens)]
             entry.kind, entry.ghost = kind, ghost
-            self.tell(f"RUNNING of {entry.time} settles as {kind}{', beside it' if ghost else ''}")
+            self.note(f"RUNNING of {entry.time} settles as {kind}{', beside it' if ghost else ''}")
 
     def hides(self, number: int) -> None:
-        """All of one instant, once it was seen: what nobody saw yet would then be late."""
+        """Hide or show all entries of one time, if they were read before; else they would be late."""
         times = sorted({entry.time for entry in self.entries})
         group = [entry for entry in self.entries if times and entry.time == times[number % len(times)]]
         if group and all(entry.shown for entry in group):
             hidden = not group[0].hidden
             for entry in group:
                 entry.hidden = hidden
-            self.tell(f"the entries of {group[0].time} {'vanish' if hidden else 'are back'}")
+            self.note(f"the entries of {group[0].time} {'vanish' if hidden else 'are back'}")
 
     def forgets(self, count: int) -> None:
-        """The oldest entries, once they are seen and no equal one can come any more."""
+        """Remove the oldest entries, but only if they were read and no equal one can appear later."""
         for entry in sorted(self.entries, key=lambda entry: entry.time)[:count]:
             twins = [other for other in self.entries if other.time == entry.time]
             if entry.time < self.now - LATENESS and all(twin.shown and twin.settled for twin in twins):
                 self.entries.remove(entry)
                 self.counted_and_gone[entry.kind] += entry.counted
-                self.tell(f"{entry.kind} of {entry.time} is forgotten")
+                self.note(f"{entry.kind} of {entry.time} is forgotten")
 
     def waits(self, time: int) -> None:
         self.now += time
 
     def clock_steps(self, back: int) -> None:
         self.slow = back
-        self.tell(f"our clock is {back} slow")
+        self.note(f"our clock is {back} slow")
 
     def restarts(self) -> None:
         self.counting.restart()
-        self.tell("restart")
+        self.note("restart")
 
     def reads(self, part: str, number: int, backwards: bool, crash: bool) -> None:
         shown = self.window(part, number, backwards)
@@ -224,13 +224,13 @@ class Story:
             if shown.after
             else ""
         )
-        self.tell(f"read{asked} dated {shown.now} shows {[' '.join(map(str, row)) for row in shown.rows]}")
+        self.note(f"read{asked} dated {shown.now} shows {[' '.join(map(str, row)) for row in shown.rows]}")
         before = dict(self.counting.totals)
         if crash:
             self.counting, kept = self.copy(), self.counting
             self.counting.read(shown)
             self.counting = kept
-            self.tell("crash before the commit")
+            self.note("crash before the commit")
             return
         mirror = self.copy()
         seen = self.counting.read(shown)
@@ -246,7 +246,7 @@ class Story:
             all(totals[kind] >= was for kind, was in before.items()), f"{before} fell to {dict(totals)}"
         )
         self.check(all(totals[k] <= truth[k] for k in totals), f"{dict(totals)} posted, {dict(truth)} exist")
-        self.check(totals == truth, f"counted {told(totals)}, the truth is {told(truth)}")
+        self.check(totals == truth, f"counted {counts_text(totals)}, the truth is {counts_text(truth)}")
         again = self.copy()
         again.read(shown)
         self.check(+again.totals == totals, f"the same window again makes {dict(again.totals)}")
@@ -261,11 +261,11 @@ class Story:
         }
         return copied
 
-    def window(self, part: str, number: int, backwards: bool) -> Shown:
+    def window(self, part: str, number: int, backwards: bool) -> LogRead:
         rows = [row for entry in self.entries for row in entry.rows()]
         if backwards:
             rows.reverse()
-        shown = Shown(tuple(rows), self.now - self.slow)
+        shown = LogRead(tuple(rows), self.now - self.slow)
         if part == "tail" and self.counting.ledger.watermark is not None:
             shown = shown._replace(after=self.counting.ledger.watermark - number)
         if part == "instant" and rows:
@@ -273,11 +273,11 @@ class Story:
         return shown._replace(rows=tuple(row for row in rows if covers(shown, row.time)))
 
 
-def told(totals: Counter[str]) -> str:
+def counts_text(totals: Counter[str]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(totals.items())) or "nothing"
 
 
-def covers(shown: Shown, time: int) -> bool:
+def covers(shown: LogRead, time: int) -> bool:
     if shown.instant is not None:
         return time == shown.instant
     return shown.after is None or time > shown.after
@@ -290,7 +290,7 @@ def step(name: str, *arguments: st.SearchStrategy[object]) -> st.SearchStrategy[
     return st.tuples(st.just(name), st.tuples(*arguments))
 
 
-# Few times and few texts, so that equal ones are common; now and then one from the future.
+# Few times and few texts, so that equal ones are common; sometimes one from the future.
 LATE = st.one_of(st.integers(0, 2), st.integers(-30, LATENESS))
 SMALL = st.integers(0, 5)
 RESULT = st.sampled_from(["SUCCESS", "FAIL"])
@@ -319,16 +319,16 @@ EVENT_STEPS = st.one_of(
 )
 
 
-def live(counting: Callable[[], Counting], steps: Sequence[Step]) -> Story:
-    """Play the steps, then let the clock be right and everything that exists be read once more."""
-    story = Story(counting)
+def simulate(counting: Callable[[], Counting], steps: Sequence[Step]) -> LogSimulation:
+    """Do the steps, then set the clock right, show all entries, and read everything once more."""
+    simulation = LogSimulation(counting)
     for name, arguments in steps:
-        getattr(story, name)(*arguments)
-    story.clock_steps(0)
-    for entry in story.entries:
+        getattr(simulation, name)(*arguments)
+    simulation.clock_steps(0)
+    for entry in simulation.entries:
         entry.hidden = False
-    story.reads("whole", 0, backwards=False, crash=False)
-    return story
+    simulation.reads("whole", 0, backwards=False, crash=False)
+    return simulation
 
 
 OPEN_FOR_LONG: list[Step] = [
@@ -385,7 +385,7 @@ FROM_THE_FUTURE: list[Step] = [
 def test_an_update_log_is_counted_exactly_whatever_it_does(
     counting: Callable[[], Counting], steps: list[Step]
 ) -> None:
-    live(counting, steps)
+    simulate(counting, steps)
 
 
 @pytest.mark.parametrize("counting", [Direct, ByEvents])
@@ -395,16 +395,16 @@ def test_an_update_log_is_counted_exactly_whatever_it_does(
 def test_an_event_log_is_counted_exactly_whatever_it_does(
     counting: Callable[[], Counting], steps: list[Step]
 ) -> None:
-    live(counting, steps)
+    simulate(counting, steps)
 
 
-def test_a_wrong_total_tells_its_story(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_total_prints_the_steps_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "_held", lambda ledger, read: ())
     with pytest.raises(AssertionError) as failure:
-        live(Direct, OPEN_FOR_LONG)
-    story = str(failure.value).removesuffix("\nassert False")
-    assert "at 1000: RUNNING '' dated 1000 appears" in story
-    assert story.endswith("=> counted 5 FAIL, the truth is 5 FAIL, 1 SUCCESS")
+        simulate(Direct, OPEN_FOR_LONG)
+    printed = str(failure.value).removesuffix("\nassert False")
+    assert "at 1000: RUNNING '' dated 1000 appears" in printed
+    assert printed.endswith("=> counted 5 FAIL, the truth is 5 FAIL, 1 SUCCESS")
 
 
 def tally(*rows: Row, now: int, before: Ledger | None = None, after: int | None = None) -> ledger.Applied:
@@ -418,7 +418,7 @@ def kinds(applied: ledger.Applied) -> list[str]:
     return [anomaly.kind for anomaly in applied.anomalies]
 
 
-def test_an_entry_that_vanishes_is_an_anomaly_told_once_and_stays_counted() -> None:
+def test_an_entry_that_vanishes_is_an_anomaly_once_and_stays_counted() -> None:
     first = tally(Row(100, "FAIL"), Row(101, "FAIL"), now=200)
     second = tally(Row(101, "FAIL"), now=200, before=first.ledger)
     assert second.anomalies == (Anomaly(VANISHED, Key(100, "FAIL")),)

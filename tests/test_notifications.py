@@ -1,4 +1,4 @@
-"""What an Alertmanager is told of a failed deployment, and when."""
+"""What is sent to an Alertmanager about a failed deployment, and when."""
 
 import re
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ def alert(of: ServiceState, alerting: NotifierOptions = ALERTING) -> Alert:
     return found
 
 
-def told(of: ServiceState) -> dict[str, str]:
+def annotations_of(of: ServiceState) -> dict[str, str]:
     return dict(alert(of).annotations)
 
 
@@ -102,11 +102,11 @@ def test_two_replicas_that_saw_it_at_other_moments_and_know_other_causes_give_it
 def test_an_empty_label_is_left_out_because_alertmanager_drops_it() -> None:
     unnamed = msgspec.structs.replace(alerting(), row=ServiceRow("a", ""))
     assert "service_name" not in dict(alert(unnamed).labels)
-    assert "service a in project prod" in told(unnamed)["description"]
+    assert "service a in project prod" in annotations_of(unnamed)["description"]
 
 
 def test_annotations_carry_the_cause_and_what_to_do() -> None:
-    assert told(alerting(cause=CAUSE, failure_events=(CAUSE,))) == {
+    assert annotations_of(alerting(cause=CAUSE, failure_events=(CAUSE,))) == {
         "summary": "The deployment of a ModelArts service failed.",
         "description": "The update of service shop in project prod at 2023-11-14T22:12:20Z failed: "
         "failed to pull image, retry later",
@@ -122,7 +122,7 @@ def test_annotations_carry_the_cause_and_what_to_do() -> None:
 
 
 def test_without_a_cause_it_says_so() -> None:
-    said = told(alerting())
+    said = annotations_of(alerting())
     assert said["description"].endswith("failed; the event log names no cause")
     assert (said["cause_reason"], said["remedy"]) == ("other", REMEDIES["other"])
     assert {"cause", "cause_time", "recent_events"}.isdisjoint(said)
@@ -138,14 +138,14 @@ def test_without_a_cause_it_says_so() -> None:
     ],
 )
 def test_the_remedy_is_that_of_the_reason(reason: str, text: str, remedy: str) -> None:
-    assert told(alerting(cause=FailureEvent(NOW, reason, text))).get("remedy", "") == remedy
+    assert annotations_of(alerting(cause=FailureEvent(NOW, reason, text))).get("remedy", "") == remedy
 
 
-def test_only_the_last_three_events_are_told() -> None:
+def test_only_the_last_three_events_are_sent() -> None:
     failure_events = tuple(FailureEvent(NOW + at * SECOND, "crash", f"event {at}") for at in range(5))
     assert [
         line.split(" ", 1)[1]
-        for line in told(alerting(failure_events=failure_events))["recent_events"].split("\n")
+        for line in annotations_of(alerting(failure_events=failure_events))["recent_events"].split("\n")
     ] == [
         "event 2",
         "event 3",
@@ -157,16 +157,18 @@ def test_no_text_is_long_and_names_from_the_cloud_are_one_line_without_secrets()
     models = tuple(Model(model_name=f"m{at}\n" * 30, model_version="1") for at in range(60))
     row = ServiceRow("a", "shop\npassword=hunter2 " + "x" * 900)
     loud = msgspec.structs.replace(alerting(), row=row, settled=Update(NOW, FAIL, models))
-    said = told(loud)
+    said = annotations_of(loud)
     assert all(len(text) <= 1000 for text in said.values())
     assert "hunter2" not in "".join(said.values())
     assert "\n" not in said["description"] + said["model"]
 
 
-def test_an_end_that_nobody_remembers_the_beginning_of_claims_no_failure() -> None:
+def test_a_resolved_alert_without_its_failure_claims_none() -> None:
     over = msgspec.structs.replace(state(result=SUCCESS), alert=AlertState(NOW, NOW + SECOND))
-    assert told(over)["description"] == "The failed deployment of service shop in project prod is over"
-    assert "model" not in told(msgspec.structs.replace(over, settled=None))
+    assert (
+        annotations_of(over)["description"] == "The failed deployment of service shop in project prod is over"
+    )
+    assert "model" not in annotations_of(msgspec.structs.replace(over, settled=None))
 
 
 @pytest.mark.parametrize("service_id", ["a", "../../x?y=1#z", "é ü", "\ud800"])
@@ -184,17 +186,17 @@ def test_the_runbooks_are_where_the_rules_say_they_are() -> None:
 
 
 @dataclass
-class Peer:
-    """An Alertmanager that takes everything, told by hand."""
+class Receiver:
+    """An Alertmanager that accepts everything; the test calls `send` itself."""
 
     alerting: NotifierOptions = ALERTING
     sent: dict[Key, LastSend] = field(default_factory=dict)
 
-    def told(self, what: Alert, now: int) -> str:
+    def send(self, what: Alert, now: int) -> str:
         keys, again = due({KEY: what}, self.sent, now, self.alerting)
         assert now < again <= now + self.alerting.resend
         if not keys:
-            # Nothing falls due before it is asked again.
+            # Nothing is due before that time.
             assert due({KEY: what}, self.sent, again - 1, self.alerting)[0] == []
             return ""
         said = postable(what, now, self.alerting)
@@ -202,34 +204,34 @@ class Peer:
         assert said.starts_at <= said.ends_at
         return "resolved" if said.ends_at <= now else "firing"
 
-    def at_seconds(self, what: Alert, *seconds: int) -> list[str]:
-        return [self.told(what, NOW + at * SECOND) for at in seconds]
+    def send_at_seconds(self, what: Alert, *seconds: int) -> list[str]:
+        return [self.send(what, NOW + at * SECOND) for at in seconds]
 
 
 def test_the_cause_is_awaited_before_the_first_send_but_not_for_ever() -> None:
-    assert Peer().at_seconds(alert(alerting()), 0, 19, 20) == ["", "", "firing"]
+    assert Receiver().send_at_seconds(alert(alerting()), 0, 19, 20) == ["", "", "firing"]
 
 
-def test_a_cause_that_is_known_is_told_at_once() -> None:
-    assert Peer().told(FIRING, NOW) == "firing"
+def test_a_cause_that_is_known_is_sent_at_once() -> None:
+    assert Receiver().send(FIRING, NOW) == "firing"
 
 
 def test_a_cause_that_comes_in_time_is_in_the_first_send() -> None:
-    peer = Peer()
-    assert peer.at_seconds(alert(alerting()), 0, 5) == ["", ""]
-    assert peer.told(FIRING, NOW + 6 * SECOND) == "firing"
+    receiver = Receiver()
+    assert receiver.send_at_seconds(alert(alerting()), 0, 5) == ["", ""]
+    assert receiver.send(FIRING, NOW + 6 * SECOND) == "firing"
 
 
 def test_the_cause_of_a_second_failure_is_awaited_too() -> None:
-    peer = Peer()
-    assert peer.at_seconds(FIRING, 0) == ["firing"]
-    assert peer.at_seconds(ended(FIRING, NOW + SECOND), 61) == ["resolved"]
+    receiver = Receiver()
+    assert receiver.send_at_seconds(FIRING, 0) == ["firing"]
+    assert receiver.send_at_seconds(ended(FIRING, NOW + SECOND), 61) == ["resolved"]
     second = msgspec.structs.replace(state(), alert=AlertState(NOW + 100 * SECOND))
-    assert peer.at_seconds(alert(second), 100, 119, 120) == ["", "", "firing"]
+    assert receiver.send_at_seconds(alert(second), 100, 119, 120) == ["", "", "firing"]
 
 
 def test_a_firing_alert_is_sent_again_every_resend_interval_with_a_lease_of_four() -> None:
-    assert Peer().at_seconds(FIRING, *range(0, 181, 30)) == [
+    assert Receiver().send_at_seconds(FIRING, *range(0, 181, 30)) == [
         "firing",
         "",
         "firing",
@@ -242,29 +244,29 @@ def test_a_firing_alert_is_sent_again_every_resend_interval_with_a_lease_of_four
 
 
 def test_a_new_text_is_sent_at_once() -> None:
-    peer = Peer()
-    assert peer.told(FIRING, NOW) == "firing"
+    receiver = Receiver()
+    assert receiver.send(FIRING, NOW) == "firing"
     other = alert(alerting(cause=msgspec.structs.replace(CAUSE, message="another")))
-    assert peer.at_seconds(other, 1, 2) == ["firing", ""]
+    assert receiver.send_at_seconds(other, 1, 2) == ["firing", ""]
 
 
-def test_an_end_is_told_one_resend_later_and_for_a_quarter_of_an_hour() -> None:
-    peer, over = Peer(), ended(FIRING, NOW + SECOND)
-    assert peer.told(FIRING, NOW) == "firing"
-    heard = {at: peer.told(over, NOW + SECOND + at * MINUTE) for at in range(20)}
-    assert {at for at, word in heard.items() if word == "resolved"} == set(range(1, 16))
-    assert "firing" not in heard.values()
+def test_an_end_is_sent_one_resend_later_and_for_15_minutes() -> None:
+    receiver, over = Receiver(), ended(FIRING, NOW + SECOND)
+    assert receiver.send(FIRING, NOW) == "firing"
+    sent = {at: receiver.send(over, NOW + SECOND + at * MINUTE) for at in range(20)}
+    assert {at for at, word in sent.items() if word == "resolved"} == set(range(1, 16))
+    assert "firing" not in sent.values()
     assert postable(over, NOW + 5 * MINUTE, ALERTING).ends_at == NOW + SECOND + MINUTE
 
 
-def test_a_failure_that_comes_back_before_its_end_was_told_was_never_away() -> None:
-    peer = Peer()
-    assert peer.told(FIRING, NOW) == "firing"
-    assert peer.at_seconds(ended(FIRING, NOW + 10 * SECOND), 10, 40) == ["", ""]
-    assert peer.at_seconds(FIRING, 50, 60) == ["", "firing"]
+def test_a_failure_that_comes_back_before_its_end_was_sent_never_ended() -> None:
+    receiver = Receiver()
+    assert receiver.send(FIRING, NOW) == "firing"
+    assert receiver.send_at_seconds(ended(FIRING, NOW + 10 * SECOND), 10, 40) == ["", ""]
+    assert receiver.send_at_seconds(FIRING, 50, 60) == ["", "firing"]
 
 
-def test_it_is_over_when_its_end_was_told_long_enough() -> None:
+def test_it_is_over_when_its_end_was_sent_long_enough() -> None:
     over = ended(FIRING, NOW)
     assert not is_over(FIRING, NOW + 365 * 24 * 60 * MINUTE, ALERTING)
     assert not is_over(over, NOW + MINUTE + END_REPEATED_MS - 1, ALERTING)
@@ -281,18 +283,18 @@ def restarted(at: int, **fields: object) -> Alert:
 
 def test_after_a_restart_a_service_is_read_again_before_its_alert_is_sent_again() -> None:
     unread = restarted(NOW + MINUTE, read_at=NOW)
-    assert Peer().at_seconds(unread, 60, 119, 120) == ["", "", "firing"]
+    assert Receiver().send_at_seconds(unread, 60, 119, 120) == ["", "", "firing"]
     read = restarted(NOW + MINUTE, read_at=NOW + 61 * SECOND)
-    assert Peer().at_seconds(read, 61) == ["firing"]
+    assert Receiver().send_at_seconds(read, 61) == ["firing"]
     never_read = restarted(NOW + MINUTE)
-    assert Peer().at_seconds(never_read, 60, 120) == ["", "firing"]
+    assert Receiver().send_at_seconds(never_read, 60, 120) == ["", "firing"]
 
 
-def test_after_a_restart_an_end_is_told_whether_the_last_process_told_it_or_not() -> None:
+def test_after_a_restart_an_end_is_sent_whether_the_last_process_sent_it_or_not() -> None:
     over = msgspec.structs.replace(state(result=SUCCESS), alert=AlertState(NOW, NOW + SECOND))
     what = alert(over, ALERTING._replace(since=NOW + 10 * SECOND))
-    assert Peer().at_seconds(what, 10, 60, 61) == ["", "", "resolved"]
-    assert Peer().at_seconds(what, 17 * 60) == [""]
+    assert Receiver().send_at_seconds(what, 10, 60, 61) == ["", "", "resolved"]
+    assert Receiver().send_at_seconds(what, 17 * 60) == [""]
 
 
 # --- clocks that are set back --------------------------------------------------------------------------
@@ -305,9 +307,9 @@ HOUR = 3600 * SECOND
     [(alert(alerting()), "firing"), (FIRING, "firing"), (ended(FIRING, NOW + SECOND), "resolved")],
 )
 def test_a_clock_that_was_set_back_makes_nothing_wait_for_it(what: Alert, word: str) -> None:
-    peer = Peer(sent={KEY: LastSend(FIRING, NOW)})
-    assert peer.told(what, NOW - HOUR) == word
-    assert Peer().told(what, NOW - HOUR) == word
+    receiver = Receiver(sent={KEY: LastSend(FIRING, NOW)})
+    assert receiver.send(what, NOW - HOUR) == word
+    assert Receiver().send(what, NOW - HOUR) == word
 
 
 # --- many at once --------------------------------------------------------------------------------------
@@ -336,7 +338,7 @@ def test_what_was_rejected_goes_alone_and_last_and_nothing_is_left_out(bad: list
 
 # --- what an Alertmanager makes of it, over any history --------------------------------------------------
 
-# Each step: how long nothing happens, what the newest update said then, and whether the peer was there.
+# Each step: how long nothing happens, what the newest update said then, and whether the receiver was there.
 histories = st.lists(
     st.tuples(
         st.integers(1, 200).map(lambda seconds: seconds * SECOND),
@@ -361,12 +363,12 @@ class Alertmanager:
 def test_an_alertmanager_that_hears_of_it_knows_what_is_true(
     history: Sequence[tuple[int, str, bool]],
 ) -> None:
-    peer, alertmanager, now = Peer(), Alertmanager(), NOW
+    receiver, alertmanager, now = Receiver(), Alertmanager(), NOW
     service = state(SUCCESS, cause=CAUSE)
-    heard_since = 0  # for how long the peer heard everything and nothing changed
+    heard_since = 0  # for how long the receiver sent everything and nothing changed
     for passed, what, there in history:
         if what == "restart":
-            peer = Peer()
+            receiver = Receiver()
         else:
             service = msgspec.structs.replace(service, settled=Update(NOW, what))
             heard_since = 0
@@ -374,10 +376,10 @@ def test_an_alertmanager_that_hears_of_it_knows_what_is_true(
             service = with_alert_state(service, at, ALERTING.resend)
             found = alert_of(ServiceView("prod", service), ALERTING)
             if found is not None and there:
-                keys, _ = due({KEY: found}, peer.sent, at, ALERTING)
+                keys, _ = due({KEY: found}, receiver.sent, at, ALERTING)
                 for _ in keys:
                     alertmanager.held = postable(found, at, ALERTING)
-                    peer.sent[KEY] = LastSend(found, at)
+                    receiver.sent[KEY] = LastSend(found, at)
             heard_since = heard_since + SECOND if there else 0
             failing = service.settled is not None and service.settled.result == FAIL
             if heard_since > ALERTING.resend + SECOND:

@@ -1,4 +1,4 @@
-"""The sidecar from the cloud to its Alertmanagers: who is told of what, over restarts and outages."""
+"""Pushed alerts, from the cloud to each Alertmanager, also after restarts and outages."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -34,8 +34,8 @@ CAUSE = "failed to pull image, retry later"
 NOBODY = "http://127.0.0.1:1"  # refuses every connection
 
 
-class Sidecar(PollerHarness):
-    """One exporter's life with its pushes; another on the same store is what a restart makes."""
+class PushingExporter(PollerHarness):
+    """An exporter that pushes; a restart is another one on the same store."""
 
     def __init__(
         self, cloud: Cloud, clock: Clock, *urls: str, store: Store | None = None, **changes: Any
@@ -45,7 +45,7 @@ class Sidecar(PollerHarness):
         self.publisher.show_on(Exposition(service_families(Options()), PROJECT_FAMILIES), how)
         self.poller.configure([project("prod", cloud, **changes)])
         reporter = Reporter(wrap_logger(self.log), self.metrics)
-        self.peers = [
+        self.loops = [
             SendLoop(
                 url,
                 AlertmanagerClient(url, HttpClient(TIMEOUT_SECONDS), dict),
@@ -58,15 +58,15 @@ class Sidecar(PollerHarness):
             )
             for url in urls
         ]
-        self._again = dict.fromkeys(self.peers, 0)
-        self.publisher.on_alerts = lambda: self._again.update(dict.fromkeys(self.peers, 0))
+        self._due = dict.fromkeys(self.loops, 0)
+        self.publisher.on_alerts = lambda: self._due.update(dict.fromkeys(self.loops, 0))
 
     def settle(self) -> int | None:
-        """As the poller does, and then the peers, each when it asked to, or when something changed."""
+        """Do what the poller does, then run each send loop that is due or has a changed alert."""
         due = super().settle()
-        for peer, again in self._again.items():
-            if again <= self.clock():
-                self._again[peer] = peer.step()
+        for loop, due_at in self._due.items():
+            if due_at <= self.clock():
+                self._due[loop] = loop.step()
         return due
 
     def counted(self, url: str, outcome: str) -> float:
@@ -95,7 +95,7 @@ def _cloud() -> Cloud:
 
 
 def fail(cloud: Cloud, service_id: str = "a", cause: str = CAUSE) -> None:
-    """A deployment of this moment fails at once."""
+    """A deployment that starts now and fails at once."""
     now = cloud.clock.now
     cloud.update(service_id, now, "FAIL")
     cloud.change(service_id, status="failed", transition_at=now)
@@ -120,11 +120,11 @@ def firing(server: FakeAlertmanager, now: int) -> list[str]:
 # --- from the cloud to Alertmanager --------------------------------------------------------------------
 
 
-def test_a_failed_deployment_is_told_with_its_cause_and_its_end(
+def test_a_failed_deployment_is_sent_with_its_cause_and_its_end(
     cloud: Cloud, server: FakeAlertmanager
 ) -> None:
     clock = cloud.clock
-    sidecar = Sidecar(cloud, clock, server.url)
+    sidecar = PushingExporter(cloud, clock, server.url)
     sidecar.pass_time(MINUTE)
     assert server.seen == []
     fail(cloud)
@@ -141,14 +141,14 @@ def test_a_failed_deployment_is_told_with_its_cause_and_its_end(
     sidecar.pass_time(RESEND + SECOND)
     assert firing(server, clock()) == []
     assert held(server).annotations["cause"] == CAUSE
-    told = len(server.seen)
+    sent = len(server.seen)
     sidecar.pass_time(30 * MINUTE)
-    assert 14 <= len(server.seen) - told <= 16
+    assert 14 <= len(server.seen) - sent <= 16
     assert sidecar.publisher.snapshot.alerts == {}
 
 
 def test_the_text_of_the_cause_is_awaited(cloud: Cloud, server: FakeAlertmanager) -> None:
-    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar = PushingExporter(cloud, cloud.clock, server.url)
     sidecar.settle()
     fail(cloud, cause="")
     sidecar.pass_time(31 * SECOND)
@@ -165,7 +165,7 @@ def test_a_service_that_is_stopped_or_deleted_ends_its_alert(
     cloud: Cloud, server: FakeAlertmanager, how: str
 ) -> None:
     cloud.add("b")
-    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar = PushingExporter(cloud, cloud.clock, server.url)
     sidecar.settle()
     fail(cloud)
     sidecar.pass_time(MINUTE)
@@ -182,7 +182,7 @@ def test_a_service_that_is_stopped_or_deleted_ends_its_alert(
 
 
 def test_an_outage_of_the_cloud_ends_no_alert(cloud: Cloud, server: FakeAlertmanager) -> None:
-    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar = PushingExporter(cloud, cloud.clock, server.url)
     sidecar.settle()
     fail(cloud)
     sidecar.pass_time(MINUTE)
@@ -195,7 +195,7 @@ def test_an_outage_of_the_cloud_ends_no_alert(cloud: Cloud, server: FakeAlertman
 def test_a_retry_that_runs_or_fails_changes_the_text_and_not_the_alert(
     cloud: Cloud, server: FakeAlertmanager
 ) -> None:
-    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar = PushingExporter(cloud, cloud.clock, server.url)
     sidecar.settle()
     fail(cloud)
     sidecar.pass_time(MINUTE)
@@ -214,12 +214,12 @@ def test_a_retry_that_runs_or_fails_changes_the_text_and_not_the_alert(
     assert len(server.alerts) == 1
 
 
-# --- peers ---------------------------------------------------------------------------------------------
+# --- Alertmanagers -------------------------------------------------------------------------------------
 
 
-def test_every_peer_is_told_and_a_dead_one_holds_up_no_other(cloud: Cloud) -> None:
+def test_every_alertmanager_gets_alerts_and_a_dead_one_delays_no_other(cloud: Cloud) -> None:
     with FakeAlertmanager() as one, FakeAlertmanager() as other:
-        sidecar = Sidecar(cloud, cloud.clock, NOBODY, one.url, other.url)
+        sidecar = PushingExporter(cloud, cloud.clock, NOBODY, one.url, other.url)
         sidecar.settle()
         fail(cloud)
         sidecar.pass_time(MINUTE)
@@ -230,8 +230,10 @@ def test_every_peer_is_told_and_a_dead_one_holds_up_no_other(cloud: Cloud) -> No
         assert sidecar.counted(NOBODY, "failed") >= 5
 
 
-def test_a_peer_that_comes_back_is_told_within_seconds(cloud: Cloud, server: FakeAlertmanager) -> None:
-    sidecar = Sidecar(cloud, cloud.clock, server.url)
+def test_an_alertmanager_that_comes_back_gets_alerts_within_seconds(
+    cloud: Cloud, server: FakeAlertmanager
+) -> None:
+    sidecar = PushingExporter(cloud, cloud.clock, server.url)
     sidecar.settle()
     fail(cloud)
     sidecar.pass_time(31 * SECOND)
@@ -247,7 +249,7 @@ def test_one_that_refuses_the_credential_is_not_asked_again_and_again(
     cloud: Cloud, server: FakeAlertmanager
 ) -> None:
     server.authorization = "Bearer another"
-    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar = PushingExporter(cloud, cloud.clock, server.url)
     sidecar.settle()
     fail(cloud)
     sidecar.pass_time(10 * MINUTE)
@@ -261,7 +263,7 @@ def test_one_that_refuses_the_credential_is_not_asked_again_and_again(
 def test_a_bad_alert_keeps_no_good_one_back_now_or_later(cloud: Cloud, server: FakeAlertmanager) -> None:
     for service_id in "bcde":
         cloud.add(service_id)
-    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar = PushingExporter(cloud, cloud.clock, server.url)
     sidecar.settle()
     for service_id in "abcde":
         fail(cloud, service_id)
@@ -283,7 +285,7 @@ def test_more_than_a_batch_is_sent_in_several(cloud: Cloud, server: FakeAlertman
     names = [f"s{at:03}" for at in range(150)]
     for name in names:
         cloud.add(name)
-    sidecar = Sidecar(cloud, cloud.clock, server.url)
+    sidecar = PushingExporter(cloud, cloud.clock, server.url)
     sidecar.settle()
     for name in names:
         fail(cloud, name)
@@ -312,7 +314,7 @@ def test_a_restart_neither_loses_repeats_nor_ends_an_alert(
     cloud: Cloud, server: FakeAlertmanager, store: Callable[[], Store]
 ) -> None:
     clock = cloud.clock
-    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    sidecar = PushingExporter(cloud, clock, server.url, store=store())
     sidecar.settle()
     fail(cloud)
     sidecar.pass_time(MINUTE)
@@ -320,7 +322,7 @@ def test_a_restart_neither_loses_repeats_nor_ends_an_alert(
     for _ in range(3):
         clock.forward(90 * SECOND)
         assert firing(server, clock()) == ["a"]
-        sidecar = Sidecar(cloud, clock, server.url, store=store())
+        sidecar = PushingExporter(cloud, clock, server.url, store=store())
         sidecar.pass_time(10 * SECOND)
         assert firing(server, clock()) == ["a"]
         now = held(server)
@@ -329,11 +331,11 @@ def test_a_restart_neither_loses_repeats_nor_ends_an_alert(
 
     clock.forward(MINUTE)
     succeed(cloud)
-    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    sidecar = PushingExporter(cloud, clock, server.url, store=store())
     sidecar.pass_time(10 * SECOND)
     assert firing(server, clock()) == ["a"]
     # The end was seen and not told yet; the next process tells it.
-    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    sidecar = PushingExporter(cloud, clock, server.url, store=store())
     sidecar.pass_time(RESEND)
     assert firing(server, clock()) == []
 
@@ -342,7 +344,7 @@ def test_a_failure_that_was_over_when_the_exporter_came_back_after_hours_pages_n
     cloud: Cloud, server: FakeAlertmanager, store: Callable[[], Store]
 ) -> None:
     clock = cloud.clock
-    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    sidecar = PushingExporter(cloud, clock, server.url, store=store())
     sidecar.settle()
     fail(cloud)
     sidecar.pass_time(MINUTE)
@@ -350,7 +352,7 @@ def test_a_failure_that_was_over_when_the_exporter_came_back_after_hours_pages_n
     succeed(cloud)
     clock.forward(3 * 60 * MINUTE)
     assert firing(server, clock()) == []
-    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    sidecar = PushingExporter(cloud, clock, server.url, store=store())
     for _ in range(20):
         sidecar.pass_time(MINUTE)
         assert firing(server, clock()) == []
@@ -360,21 +362,21 @@ def test_a_cloud_that_is_out_at_the_restart_delays_an_alert_by_one_resend_at_mos
     cloud: Cloud, server: FakeAlertmanager, store: Callable[[], Store]
 ) -> None:
     clock = cloud.clock
-    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    sidecar = PushingExporter(cloud, clock, server.url, store=store())
     sidecar.settle()
     fail(cloud)
     sidecar.pass_time(MINUTE)
     cloud.failures = dict.fromkeys(("list", "logs", "events"), Unreachable("No answer came."))
-    sidecar = Sidecar(cloud, clock, server.url, store=store())
+    sidecar = PushingExporter(cloud, clock, server.url, store=store())
     for _ in range(60):
         sidecar.pass_time(10 * SECOND)
         assert firing(server, clock()) == ["a"]
 
 
-def test_two_replicas_tell_of_one_alert(cloud: Cloud, server: FakeAlertmanager) -> None:
-    one = Sidecar(cloud, cloud.clock, server.url)
+def test_two_replicas_send_one_alert(cloud: Cloud, server: FakeAlertmanager) -> None:
+    one = PushingExporter(cloud, cloud.clock, server.url)
     cloud.clock.forward(7 * SECOND)
-    other = Sidecar(cloud, cloud.clock, server.url)
+    other = PushingExporter(cloud, cloud.clock, server.url)
     for sidecar in (one, other):
         sidecar.settle()
     fail(cloud)
@@ -396,23 +398,23 @@ def test_two_replicas_tell_of_one_alert(cloud: Cloud, server: FakeAlertmanager) 
 def test_a_service_that_another_exporter_has_by_now_is_not_spoken_of(
     cloud: Cloud, server: FakeAlertmanager, store: Callable[[], Store]
 ) -> None:
-    sidecar = Sidecar(cloud, cloud.clock, server.url, store=store())
+    sidecar = PushingExporter(cloud, cloud.clock, server.url, store=store())
     sidecar.settle()
     fail(cloud)
     sidecar.pass_time(MINUTE)
-    told = len(server.seen)
-    sidecar = Sidecar(
+    sent = len(server.seen)
+    sidecar = PushingExporter(
         cloud, cloud.clock, server.url, store=store(), selection="shard 2", wants=lambda row: False
     )
     sidecar.pass_time(20 * MINUTE)
-    assert len(server.seen) == told
+    assert len(server.seen) == sent
 
 
 # --- threads -------------------------------------------------------------------------------------------
 
 
-class Told:
-    """Alerts that a test changes under a peer with a thread of its own."""
+class PushedAlerts:
+    """A send loop with a thread of its own, and the alerts that it sends."""
 
     def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
         self.alerts: dict[Key, Alert] = {}
@@ -420,7 +422,7 @@ class Told:
         log = wrap_logger(CapturingLogger())
         metrics = SelfMetrics(["prod"], [url], version="0", revision="0")
         how = NotifierOptions({}, "http://exporter.example", Classifier(), 3600 * SECOND, 0)
-        self.peer = SendLoop(
+        self.loop = SendLoop(
             url,
             AlertmanagerClient(url, HttpClient(timeout), dict),
             lambda: self.alerts,
@@ -431,10 +433,10 @@ class Told:
             self.bugs.append,
         )
 
-    def tell(self, service_id: str) -> None:
+    def add(self, service_id: str) -> None:
         labels = (("alertname", ALERTNAME), ("service_id", service_id))
         self.alerts[("prod", service_id)] = Alert(labels, (), f"http://x/{service_id}", NOW, NOW)
-        self.peer.wake()
+        self.loop.wake()
 
 
 def contains(name: str, names: Sequence[str]) -> bool:
@@ -442,35 +444,35 @@ def contains(name: str, names: Sequence[str]) -> bool:
 
 
 def test_a_thread_sends_as_soon_as_something_changes_until_it_is_stopped(server: FakeAlertmanager) -> None:
-    told = Told(server.url)
-    told.peer.start()
+    pushed = PushedAlerts(server.url)
+    pushed.loop.start()
     for service_id in ("a", "b"):
-        told.tell(service_id)
+        pushed.add(service_id)
         until(lambda: server.names, partial(contains, service_id))
-    told.peer.stop()
-    told.tell("c")
-    assert told.peer.step() > NOW
-    assert (server.names, told.bugs) == (["a", "b"], [])
+    pushed.loop.stop()
+    pushed.add("c")
+    assert pushed.loop.step() > NOW
+    assert (server.names, pushed.bugs) == (["a", "b"], [])
 
 
-def test_a_peer_that_hangs_holds_up_neither_the_others_nor_the_end(server: FakeAlertmanager) -> None:
+def test_an_alertmanager_that_hangs_delays_neither_the_others_nor_the_end(server: FakeAlertmanager) -> None:
     with FakeAlertmanager() as other:
         server.faults = ["hang"]
-        both = [Told(server.url), Told(other.url)]
-        for told in both:
-            told.peer.start()
-            told.tell("a")
+        both = [PushedAlerts(server.url), PushedAlerts(other.url)]
+        for pushed in both:
+            pushed.loop.start()
+            pushed.add("a")
         until(lambda: other.names)
         assert server.names == []
-        for told in both:
-            told.peer.stop()
+        for pushed in both:
+            pushed.loop.stop()
 
 
-def test_what_ends_a_thread_is_a_bug_that_is_told(server: FakeAlertmanager) -> None:
-    told = Told(server.url)
-    told.alerts = None  # type: ignore[assignment]
-    told.peer.start()
-    (bug,) = until(lambda: told.bugs)
+def test_an_error_that_ends_a_thread_is_reported_as_a_bug(server: FakeAlertmanager) -> None:
+    pushed = PushedAlerts(server.url)
+    pushed.alerts = None  # type: ignore[assignment]
+    pushed.loop.start()
+    (bug,) = until(lambda: pushed.bugs)
     assert isinstance(bug, AttributeError | TypeError)
 
 
@@ -487,17 +489,17 @@ def configured(directory: Path, section: str) -> Config:
     return load(file, {"PASSWORD": "pa:ss"})
 
 
-def of(config: Config, told: Told) -> list[SendLoop]:
+def loops_of(config: Config, pushed: PushedAlerts) -> list[SendLoop]:
     how = notifier_options(config, "http://exporter.example/", NOW)
     metrics = SelfMetrics(["p"], alertmanagers(config), version="0", revision="0")
     reporter = Reporter(wrap_logger(CapturingLogger()), metrics)
-    return send_loops(config, how, lambda: told.alerts, metrics, reporter, lambda: NOW, raised)
+    return send_loops(config, how, lambda: pushed.alerts, metrics, reporter, lambda: NOW, raised)
 
 
 def test_nothing_is_pushed_unless_it_is_configured(tmp_path: Path) -> None:
     config = configured(tmp_path, "")
     assert notifier_options(config, "http://exporter.example", NOW) is None
-    assert of(config, Told(NOBODY)) == []
+    assert loops_of(config, PushedAlerts(NOBODY)) == []
 
 
 @pytest.mark.parametrize(
@@ -507,7 +509,7 @@ def test_nothing_is_pushed_unless_it_is_configured(tmp_path: Path) -> None:
         ("bearer_token_file: bearer", "Bearer abc"),
     ],
 )
-def test_each_peer_is_signed_in_to_over_tls(tmp_path: Path, section: str, header: str) -> None:
+def test_each_alertmanager_is_signed_in_to_over_tls(tmp_path: Path, section: str, header: str) -> None:
     authority = certificates.for_loopback(tmp_path)
     (tmp_path / "bearer").write_text("abc\n")
     with (
@@ -518,10 +520,10 @@ def test_each_peer_is_signed_in_to_over_tls(tmp_path: Path, section: str, header
             tmp_path,
             f"alertmanager: {{urls: ['{one.url}', '{other.url}'], {section}, tls: {{ca_file: {authority}}}}}",
         )
-        told = Told(NOBODY)
-        told.tell("a")
-        for peer in of(config, told):
-            peer.step()
+        pushed = PushedAlerts(NOBODY)
+        pushed.add("a")
+        for loop in loops_of(config, pushed):
+            loop.step()
         assert one.names == other.names == ["a"]
 
 
@@ -533,13 +535,13 @@ def test_a_token_that_was_renewed_is_used(tmp_path: Path) -> None:
             tmp_path,
             f"alertmanager: {{urls: ['{server.url}'], bearer_token_file: {file}, resend_interval: 1s}}",
         )
-        told = Told(NOBODY)
-        told.tell("a")
-        (peer,) = of(config, told)
-        peer.step()
+        pushed = PushedAlerts(NOBODY)
+        pushed.add("a")
+        (loop,) = loops_of(config, pushed)
+        loop.step()
         file.unlink()
-        peer.step()
+        loop.step()
         assert server.names == []
         file.write_text("new")
-        peer.step()
+        loop.step()
         assert server.names == ["a"]

@@ -80,7 +80,7 @@ def test_the_begin_of_a_state_is_the_best_that_is_known(known: ServiceState, sin
     assert health_of(ServiceView("prod", known), NOW).since == since
 
 
-def test_a_failing_service_tells_its_cause_and_the_phase_of_its_retry() -> None:
+def test_a_failing_service_shows_its_cause_and_the_phase_of_its_retry() -> None:
     known = service(
         settled=failed(),
         newest=Update(NOW - 5 * MINUTE, RUNNING),
@@ -93,7 +93,7 @@ def test_a_failing_service_tells_its_cause_and_the_phase_of_its_retry() -> None:
     assert (standing.result, standing.newest_at, standing.phase) == (RUNNING, NOW - 5 * MINUTE, "image_pull")
 
 
-def test_a_failure_without_a_cause_is_other_and_a_cause_that_is_over_is_not_told() -> None:
+def test_a_failure_without_a_cause_is_other_and_a_cause_that_is_over_is_not_shown() -> None:
     cause = FailureEvent(NOW - HOUR, "image_pull", "failed to pull image")
     unknown = health_of(ServiceView("prod", service(settled=failed())), NOW)
     over = health_of(ServiceView("prod", service(settled=Update(NOW, SUCCESS), cause=cause)), NOW)
@@ -299,7 +299,7 @@ def test_an_id_in_two_projects_is_found_in_the_first_unless_one_is_named() -> No
         (273_600, "3 d 4 h"),
     ],
 )
-def test_a_duration_is_told_in_its_two_largest_units(seconds: float, words: str) -> None:
+def test_a_duration_is_shown_in_its_two_largest_units(seconds: float, words: str) -> None:
     assert length(seconds) == words
 
 

@@ -142,7 +142,7 @@ def test_a_refused_user_gets_no_further_tries_by_reloads(cloud: Cloud, url: str,
         for number in range(RELOADS):
             configure(number)
             assert reload(exporter).status_code == 200
-            until(lambda: "cannot list services" in exporter.said())
+            until(lambda: "cannot list services" in exporter.output())
         until(lambda: asked(cloud)["token"], lambda count: count == 4)
         assert exporter.end() == 0
     assert asked(cloud)["token"] == 4  # the fifth would lock the user

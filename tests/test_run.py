@@ -188,7 +188,7 @@ def test_totals_survive_an_end_and_a_kill(cloud: Cloud, url: str, tmp_path: Path
 # -- what one exporter keeps to itself
 
 
-def test_no_secret_is_told_to_anybody(cloud: Cloud, url: str, tmp_path: Path) -> None:
+def test_no_secret_is_ever_shown(cloud: Cloud, url: str, tmp_path: Path) -> None:
     """Every way to sign in, right and wrong, at the most talkative; two addresses, and nothing on disk."""
     # Distinct, so that each is found wherever it may turn up.
     secrets = ["pass-W0rd-right", "pass-W0rd-wrong", "s3cret-key-right", "s3cret-key-wrong", "t0ken-stale"]

@@ -112,7 +112,7 @@ def test_a_deployment_without_an_update_has_no_result_and_ends_with_its_last_eve
     assert deployment.phases[1] == PhaseSpan("scheduling", deployment.end, deployment.end, finished=False)
 
 
-def test_what_went_wrong_in_a_deployment_is_told_once_with_its_remedy() -> None:
+def test_what_failed_in_a_deployment_is_shown_once_with_its_remedy() -> None:
     state, history = lived(
         Deployment(BEGUN - HOUR, 100 * SECOND), Deployment(BEGUN, 100 * SECOND, PULL_FAILED, 0.5)
     )
@@ -257,7 +257,7 @@ def test_nothing_kept_is_no_strip() -> None:
 # -- the page
 
 
-def test_a_page_tells_everything_newest_first() -> None:
+def test_a_page_shows_everything_newest_first() -> None:
     state, history = lived(
         Deployment(NOW - 2 * DAY, 3 * MINUTE),
         Deployment(NOW - DAY, 4 * MINUTE, PULL_FAILED),
@@ -283,7 +283,7 @@ def test_a_page_tells_everything_newest_first() -> None:
     assert (page.others, page.history_read, page.edge) == (("other",), True, False)
 
 
-def test_where_a_text_tells_no_remedy_the_reason_does() -> None:
+def test_if_a_text_has_no_remedy_that_of_the_reason_is_shown() -> None:
     state, history = lived(Deployment(NOW - DAY, 4 * MINUTE, PULL_FAILED))
     page = page_of(state, history, remedy="")
     assert page.failure is not None

@@ -195,7 +195,7 @@ def test_the_user_is_a_number_and_not_root(config: Any) -> None:
     assert config["User"] == f"{USER}:{USER}"
 
 
-def test_the_store_is_a_volume_and_the_port_is_told(config: Any) -> None:
+def test_the_store_is_a_volume_and_the_port_is_exposed(config: Any) -> None:
     assert list(config["Volumes"]) == ["/data"]
     assert list(config["ExposedPorts"]) == ["10155/tcp"]
 
