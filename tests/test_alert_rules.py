@@ -67,7 +67,7 @@ by_name = pytest.mark.parametrize("rule", FIRING, ids=lambda rule: rule["alert"]
 
 
 def recorded() -> dict[str, frozenset[str]]:
-    """Names of the recording rules, with the labels that their level tells."""
+    """Names of the recording rules, with the labels that the level in the name stands for."""
     labels = {"service": ours.SERVICE, "project": {"project"}, "result": {"result"}, "le": {"le"}}
     return {
         rule["record"]: frozenset().union(*(labels[part] for part in rule["record"].split(":")[0].split("_")))

@@ -106,7 +106,7 @@ def test_it_is_raised_exactly_while_the_service_fails_and_was_not_stopped(
         if alert is not None:
             assert alert.active_at <= (now if alert.resolved_at is None else alert.resolved_at)
         if before is not None:
-            assert alert is not None, "what was raised is never forgotten, so that its end can be told"
+            assert alert is not None, "a firing alert is never dropped, so that its end can be sent"
             assert alert.active_at == before.active_at or before.resolved_at is not None
         # What is stored is all there is: the next process goes on as this one would have.
         stored = msgspec.msgpack.decode(msgspec.msgpack.encode(of), type=ServiceState)

@@ -1,4 +1,4 @@
-"""The example configuration of Alertmanager: who is told, what hides what, and what a message says."""
+"""The example configuration of Alertmanager: routes, inhibit rules, and the text of a message."""
 
 import json
 import re

@@ -219,7 +219,7 @@ def test_an_update_that_came_and_settled_between_two_reads_took_that_long_at_mos
 def test_no_duration_is_guessed_after_a_long_time_without_a_read() -> None:
     state = reads(service(), (at(10), [update(0, "RUNNING")]))
     assert durations(read(state, update(0, "FAIL"), at=at(10 + 301))) == []
-    # A change of the row tells it however long ago that was.
+    # A change of the row has the time, however long ago that was.
     state = with_row(state, msgspec.structs.replace(state.row, transition_at=at(95)), at(900)).state
     assert durations(read(state, update(0, "FAIL"), at=at(900))) == [("FAIL", 95)]
 

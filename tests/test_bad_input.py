@@ -63,10 +63,10 @@ def test_promtool_reads_a_page_of_bad_names(found: World) -> None:
     found.sweep()
     promtool = shutil.which("promtool")
     assert promtool is not None
-    told = subprocess.run(
+    done = subprocess.run(
         [promtool, "check", "metrics"], input=found.text().encode(), capture_output=True, check=False
     )
-    assert (told.returncode, told.stderr.decode()) == (0, "")
+    assert (done.returncode, done.stderr.decode()) == (0, "")
 
 
 def name_them_all(found: World) -> list[tuple[str, str]]:
@@ -272,7 +272,7 @@ def test_a_row_of_the_list_that_is_no_service_hides_no_other_and_deletes_none(fo
     )
 
     def edit(content: dict[str, Any]) -> None:
-        # In the place of a service that lives: nobody can tell that it is not meant.
+        # In place of a service that exists: such a row cannot be distinguished from a real one.
         rows = [row for row in content["services"] if row["service_id"] != ids[0]]
         content["services"] = [*rows, *junk]
         content["count"] = content["total_count"] = len(content["services"])

@@ -1,4 +1,4 @@
-"""The colours of states are told apart with any kind of sight, on a dark page and on a light one."""
+"""The colours of states can be distinguished with any kind of colour vision, on dark and light pages."""
 
 from itertools import combinations
 from math import dist

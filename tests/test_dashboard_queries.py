@@ -19,7 +19,7 @@ COUNTING = {"rate", "increase", "resets"}
 
 @EACH
 def test_it_asks_for_metrics_and_labels_that_exist(query: Query) -> None:
-    assert "$" not in query.filled, "a variable that nobody fills"
+    assert "$" not in query.filled, "a variable without a value"
     assert ours.faults(query.filled, KNOWN) == []
 
 
@@ -73,7 +73,7 @@ def test_it_is_about_the_chosen_projects_and_services(query: Query) -> None:
 
 @EACH
 def test_a_service_counts_once_however_many_exporters_expose_it(query: Query) -> None:
-    """In what is so now, and per bar; a share is the same from all, and the docs tell of whole ranges."""
+    """For queries of the present and per bar; the docs explain why not for shares and whole ranges."""
     if "$__range" in query.expr or " / " in query.expr:
         return
     found = ours.nodes(query.filled)

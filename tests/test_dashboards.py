@@ -123,7 +123,7 @@ def test_its_panels_have_ids_and_titles_of_their_own(uid: str) -> None:
     titles = [panel["title"] for panel in panels(FOUND[uid])]
     assert 0 not in ids
     assert len(set(ids)) == len(ids)
-    assert len(set(titles)) == len(titles), "a link to a panel, and whoever talks of it, goes by its title"
+    assert len(set(titles)) == len(titles), "links and people identify a panel by its title"
 
 
 @EACH

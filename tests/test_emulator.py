@@ -304,18 +304,18 @@ def test_forgetting_keeps_what_is_still_to_be_shown_and_the_totals_of_the_dead(
     cloud: Cloud, clock: Clock
 ) -> None:
     cloud.switches = replace(cloud.switches, retention=MINUTE)
-    service, dead = cloud.add_service(), cloud.add_service()
-    cloud.add_event(dead, "normal", "x")
-    cloud.add_update(dead, "SUCCESS")
-    cloud.delete_service(dead)
+    service, deleted = cloud.add_service(), cloud.add_service()
+    cloud.add_event(deleted, "normal", "x")
+    cloud.add_update(deleted, "SUCCESS")
+    cloud.delete_service(deleted)
     cloud.add_update(service, "FAIL", visible_at=NOW + 3 * MINUTE)
 
     clock.now += 2 * MINUTE
     cloud.forget()
 
-    assert not cloud.truth(dead).events
-    assert not cloud.truth(dead).updates
-    assert cloud.truth(dead).types == Counter({"normal": 1})
+    assert not cloud.truth(deleted).events
+    assert not cloud.truth(deleted).updates
+    assert cloud.truth(deleted).types == Counter({"normal": 1})
     clock.now += MINUTE
     assert cloud.truth(service).results == Counter({"FAIL": 1})
 

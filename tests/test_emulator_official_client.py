@@ -1,4 +1,4 @@
-"""The emulator speaks to a client that nobody here wrote: the one that Open Telekom Cloud ships."""
+"""The emulator works with the official client of Open Telekom Cloud, which knows nothing of this project."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -36,8 +36,8 @@ class PlayedScenario:
 
     @property
     def services(self) -> dict[str, Service]:
-        living = self.cloud.projects[DEFAULT_PROJECT].services.values()
-        return {service.fields["service_name"]: service for service in living}
+        services = self.cloud.projects[DEFAULT_PROJECT].services.values()
+        return {service.fields["service_name"]: service for service in services}
 
     @property
     def only(self) -> Service:

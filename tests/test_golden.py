@@ -1,6 +1,6 @@
 """The whole exposition of each sample body, compared with a file: every line of it was looked at.
 
-`UPDATE_GOLDEN=1 pytest tests/test_golden.py` writes the files anew; look at each line that changed.
+`UPDATE_GOLDEN=1 pytest tests/test_golden.py` writes the files again; check each line that changed.
 """
 
 import os

@@ -132,7 +132,7 @@ def test_without_a_cause_it_says_so() -> None:
     ("reason", "text", "remedy"),
     [
         ("gpu_driver", "Xid 79 on node 3", "Reboot the node pool."),
-        # What told the reason was cut off, or taken out as a secret.
+        # The part with the reason was cut off, or removed as a secret.
         ("quota", "a long introduction…", REMEDIES["quota"]),
         ("gpu_driver", "a long introduction…", ""),
     ],

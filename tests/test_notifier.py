@@ -31,7 +31,7 @@ from tests.poller_harness import MINUTE, SECOND, PollerHarness, project
 TIMEOUT_SECONDS = 5.0
 RESEND = MINUTE
 CAUSE = "failed to pull image, retry later"
-NOBODY = "http://127.0.0.1:1"  # refuses every connection
+CLOSED_PORT = "http://127.0.0.1:1"  # refuses every connection
 
 
 class PushingExporter(PollerHarness):
@@ -124,37 +124,37 @@ def test_a_failed_deployment_is_sent_with_its_cause_and_its_end(
     cloud: Cloud, server: FakeAlertmanager
 ) -> None:
     clock = cloud.clock
-    sidecar = PushingExporter(cloud, clock, server.url)
-    sidecar.pass_time(MINUTE)
+    exporter = PushingExporter(cloud, clock, server.url)
+    exporter.pass_time(MINUTE)
     assert server.seen == []
     fail(cloud)
-    sidecar.pass_time(31 * SECOND)
+    exporter.pass_time(31 * SECOND)
     assert held(server).annotations["cause"] == CAUSE
     assert held(server).ends_at > clock() + 3 * RESEND
-    sidecar.pass_time(10 * MINUTE)
+    exporter.pass_time(10 * MINUTE)
     assert firing(server, clock()) == ["a"]
     assert 9 <= len(server.seen) <= 12
 
     succeed(cloud)
-    sidecar.pass_time(30 * SECOND)
+    exporter.pass_time(30 * SECOND)
     assert firing(server, clock()) == ["a"]
-    sidecar.pass_time(RESEND + SECOND)
+    exporter.pass_time(RESEND + SECOND)
     assert firing(server, clock()) == []
     assert held(server).annotations["cause"] == CAUSE
     sent = len(server.seen)
-    sidecar.pass_time(30 * MINUTE)
+    exporter.pass_time(30 * MINUTE)
     assert 14 <= len(server.seen) - sent <= 16
-    assert sidecar.publisher.snapshot.alerts == {}
+    assert exporter.publisher.snapshot.alerts == {}
 
 
 def test_the_text_of_the_cause_is_awaited(cloud: Cloud, server: FakeAlertmanager) -> None:
-    sidecar = PushingExporter(cloud, cloud.clock, server.url)
-    sidecar.settle()
+    exporter = PushingExporter(cloud, cloud.clock, server.url)
+    exporter.settle()
     fail(cloud, cause="")
-    sidecar.pass_time(31 * SECOND)
+    exporter.pass_time(31 * SECOND)
     assert server.seen == []
     cloud.event("a", cloud.clock(), "abnormal", CAUSE)
-    sidecar.pass_time(11 * SECOND)
+    exporter.pass_time(11 * SECOND)
     assert [dict(labels)["alertname"] for labels in server.alerts] == [ALERTNAME]
     assert held(server).annotations["cause"] == CAUSE
     assert len(server.seen) == 1
@@ -165,50 +165,50 @@ def test_a_service_that_is_stopped_or_deleted_ends_its_alert(
     cloud: Cloud, server: FakeAlertmanager, how: str
 ) -> None:
     cloud.add("b")
-    sidecar = PushingExporter(cloud, cloud.clock, server.url)
-    sidecar.settle()
+    exporter = PushingExporter(cloud, cloud.clock, server.url)
+    exporter.settle()
     fail(cloud)
-    sidecar.pass_time(MINUTE)
+    exporter.pass_time(MINUTE)
     if how == "stopped":
         cloud.change("a", status="stopped")
     else:
         cloud.remove("a")
-    sidecar.pass_time(30 * SECOND)
+    exporter.pass_time(30 * SECOND)
     assert firing(server, cloud.clock()) == ["a"]
-    sidecar.pass_time(2 * MINUTE)
+    exporter.pass_time(2 * MINUTE)
     assert server.names == ["a"]
     assert firing(server, cloud.clock()) == []
     assert held(server).annotations["cause"] == CAUSE
 
 
 def test_an_outage_of_the_cloud_ends_no_alert(cloud: Cloud, server: FakeAlertmanager) -> None:
-    sidecar = PushingExporter(cloud, cloud.clock, server.url)
-    sidecar.settle()
+    exporter = PushingExporter(cloud, cloud.clock, server.url)
+    exporter.settle()
     fail(cloud)
-    sidecar.pass_time(MINUTE)
+    exporter.pass_time(MINUTE)
     cloud.failures = dict.fromkeys(("list", "logs", "events"), Unreachable("No answer came."))
     for _ in range(30):
-        sidecar.pass_time(MINUTE)
+        exporter.pass_time(MINUTE)
         assert firing(server, cloud.clock()) == ["a"]
 
 
 def test_a_retry_that_runs_or_fails_changes_the_text_and_not_the_alert(
     cloud: Cloud, server: FakeAlertmanager
 ) -> None:
-    sidecar = PushingExporter(cloud, cloud.clock, server.url)
-    sidecar.settle()
+    exporter = PushingExporter(cloud, cloud.clock, server.url)
+    exporter.settle()
     fail(cloud)
-    sidecar.pass_time(MINUTE)
+    exporter.pass_time(MINUTE)
     began = held(server).starts_at
     retry = cloud.clock()
     cloud.update("a", retry, "RUNNING")
     cloud.change("a", status="deploying", transition_at=retry)
-    sidecar.pass_time(5 * MINUTE)
+    exporter.pass_time(5 * MINUTE)
     assert firing(server, cloud.clock()) == ["a"]
     cloud.update("a", retry, "FAIL")
     cloud.event("a", cloud.clock(), "abnormal", "out of memory")
     cloud.change("a", status="failed", transition_at=cloud.clock())
-    sidecar.pass_time(MINUTE)
+    exporter.pass_time(MINUTE)
     assert held(server).annotations["cause_reason"] == "out_of_memory"
     assert held(server).starts_at == began
     assert len(server.alerts) == 1
@@ -219,77 +219,77 @@ def test_a_retry_that_runs_or_fails_changes_the_text_and_not_the_alert(
 
 def test_every_alertmanager_gets_alerts_and_a_dead_one_delays_no_other(cloud: Cloud) -> None:
     with FakeAlertmanager() as one, FakeAlertmanager() as other:
-        sidecar = PushingExporter(cloud, cloud.clock, NOBODY, one.url, other.url)
-        sidecar.settle()
+        exporter = PushingExporter(cloud, cloud.clock, CLOSED_PORT, one.url, other.url)
+        exporter.settle()
         fail(cloud)
-        sidecar.pass_time(MINUTE)
+        exporter.pass_time(MINUTE)
         assert firing(one, cloud.clock()) == firing(other, cloud.clock()) == ["a"]
-        assert sidecar.counted(one.url, "sent") == sidecar.counted(other.url, "sent") > 0
-        assert sidecar.counted(one.url, "failed") == sidecar.counted(NOBODY, "sent") == 0
+        assert exporter.counted(one.url, "sent") == exporter.counted(other.url, "sent") > 0
+        assert exporter.counted(one.url, "failed") == exporter.counted(CLOSED_PORT, "sent") == 0
         # Every five seconds, for about half a minute.
-        assert sidecar.counted(NOBODY, "failed") >= 5
+        assert exporter.counted(CLOSED_PORT, "failed") >= 5
 
 
 def test_an_alertmanager_that_comes_back_gets_alerts_within_seconds(
     cloud: Cloud, server: FakeAlertmanager
 ) -> None:
-    sidecar = PushingExporter(cloud, cloud.clock, server.url)
-    sidecar.settle()
+    exporter = PushingExporter(cloud, cloud.clock, server.url)
+    exporter.settle()
     fail(cloud)
-    sidecar.pass_time(31 * SECOND)
+    exporter.pass_time(31 * SECOND)
     server.restart()
     server.faults = ["close"] * 9
-    sidecar.pass_time(2 * MINUTE)
+    exporter.pass_time(2 * MINUTE)
     assert firing(server, cloud.clock()) == ["a"]
-    problems = [call.args[0] for call in sidecar.log.calls if "push" in call.args[0]]
-    assert len(problems) == 2, "told once that it is not well, and that it is again"
+    problems = [call.args[0] for call in exporter.log.calls if "push" in call.args[0]]
+    assert len(problems) == 2, "one line that sending fails, and one that it works again"
 
 
 def test_one_that_refuses_the_credential_is_not_asked_again_and_again(
     cloud: Cloud, server: FakeAlertmanager
 ) -> None:
     server.authorization = "Bearer another"
-    sidecar = PushingExporter(cloud, cloud.clock, server.url)
-    sidecar.settle()
+    exporter = PushingExporter(cloud, cloud.clock, server.url)
+    exporter.settle()
     fail(cloud)
-    sidecar.pass_time(10 * MINUTE)
+    exporter.pass_time(10 * MINUTE)
     assert {seen.status for seen in server.seen} == {401}
     assert len(server.seen) <= 11
     server.authorization = None
-    sidecar.pass_time(RESEND)
+    exporter.pass_time(RESEND)
     assert firing(server, cloud.clock()) == ["a"]
 
 
 def test_a_bad_alert_keeps_no_good_one_back_now_or_later(cloud: Cloud, server: FakeAlertmanager) -> None:
     for service_id in "bcde":
         cloud.add(service_id)
-    sidecar = PushingExporter(cloud, cloud.clock, server.url)
-    sidecar.settle()
+    exporter = PushingExporter(cloud, cloud.clock, server.url)
+    exporter.settle()
     for service_id in "abcde":
         fail(cloud, service_id)
     server.bad = {"c"}
-    sidecar.pass_time(31 * SECOND)
+    exporter.pass_time(31 * SECOND)
     assert firing(server, cloud.clock()) == ["a", "b", "d", "e"]
     first = len(server.seen)
-    sidecar.pass_time(3 * MINUTE)
+    exporter.pass_time(3 * MINUTE)
     later = [
         (seen.status, sorted(labels["service_id"] for labels in seen.labels)) for seen in server.seen[first:]
     ]
     assert later == [(200, ["a", "b", "d", "e"]), (400, ["c"])] * 3
-    assert sidecar.counted(server.url, "sent") == 4 * 4
-    assert sidecar.counted(server.url, "failed") == 4
-    assert len([call for call in sidecar.log.calls if "push" in call.args[0]]) == 1
+    assert exporter.counted(server.url, "sent") == 4 * 4
+    assert exporter.counted(server.url, "failed") == 4
+    assert len([call for call in exporter.log.calls if "push" in call.args[0]]) == 1
 
 
 def test_more_than_a_batch_is_sent_in_several(cloud: Cloud, server: FakeAlertmanager) -> None:
     names = [f"s{at:03}" for at in range(150)]
     for name in names:
         cloud.add(name)
-    sidecar = PushingExporter(cloud, cloud.clock, server.url)
-    sidecar.settle()
+    exporter = PushingExporter(cloud, cloud.clock, server.url)
+    exporter.settle()
     for name in names:
         fail(cloud, name)
-    sidecar.pass_time(MINUTE)
+    exporter.pass_time(MINUTE)
     assert firing(server, cloud.clock()) == names
     assert max(len(seen.labels) for seen in server.seen) <= 64
 
@@ -314,16 +314,16 @@ def test_a_restart_neither_loses_repeats_nor_ends_an_alert(
     cloud: Cloud, server: FakeAlertmanager, store: Callable[[], Store]
 ) -> None:
     clock = cloud.clock
-    sidecar = PushingExporter(cloud, clock, server.url, store=store())
-    sidecar.settle()
+    exporter = PushingExporter(cloud, clock, server.url, store=store())
+    exporter.settle()
     fail(cloud)
-    sidecar.pass_time(MINUTE)
+    exporter.pass_time(MINUTE)
     before = held(server)
     for _ in range(3):
         clock.forward(90 * SECOND)
         assert firing(server, clock()) == ["a"]
-        sidecar = PushingExporter(cloud, clock, server.url, store=store())
-        sidecar.pass_time(10 * SECOND)
+        exporter = PushingExporter(cloud, clock, server.url, store=store())
+        exporter.pass_time(10 * SECOND)
         assert firing(server, clock()) == ["a"]
         now = held(server)
         assert (now.starts_at, now.annotations) == (before.starts_at, before.annotations)
@@ -331,12 +331,12 @@ def test_a_restart_neither_loses_repeats_nor_ends_an_alert(
 
     clock.forward(MINUTE)
     succeed(cloud)
-    sidecar = PushingExporter(cloud, clock, server.url, store=store())
-    sidecar.pass_time(10 * SECOND)
+    exporter = PushingExporter(cloud, clock, server.url, store=store())
+    exporter.pass_time(10 * SECOND)
     assert firing(server, clock()) == ["a"]
-    # The end was seen and not told yet; the next process tells it.
-    sidecar = PushingExporter(cloud, clock, server.url, store=store())
-    sidecar.pass_time(RESEND)
+    # The end was seen but not sent yet; the next process sends it.
+    exporter = PushingExporter(cloud, clock, server.url, store=store())
+    exporter.pass_time(RESEND)
     assert firing(server, clock()) == []
 
 
@@ -344,17 +344,17 @@ def test_a_failure_that_was_over_when_the_exporter_came_back_after_hours_pages_n
     cloud: Cloud, server: FakeAlertmanager, store: Callable[[], Store]
 ) -> None:
     clock = cloud.clock
-    sidecar = PushingExporter(cloud, clock, server.url, store=store())
-    sidecar.settle()
+    exporter = PushingExporter(cloud, clock, server.url, store=store())
+    exporter.settle()
     fail(cloud)
-    sidecar.pass_time(MINUTE)
+    exporter.pass_time(MINUTE)
     clock.forward(MINUTE)
     succeed(cloud)
     clock.forward(3 * 60 * MINUTE)
     assert firing(server, clock()) == []
-    sidecar = PushingExporter(cloud, clock, server.url, store=store())
+    exporter = PushingExporter(cloud, clock, server.url, store=store())
     for _ in range(20):
-        sidecar.pass_time(MINUTE)
+        exporter.pass_time(MINUTE)
         assert firing(server, clock()) == []
 
 
@@ -362,14 +362,14 @@ def test_a_cloud_that_is_out_at_the_restart_delays_an_alert_by_one_resend_at_mos
     cloud: Cloud, server: FakeAlertmanager, store: Callable[[], Store]
 ) -> None:
     clock = cloud.clock
-    sidecar = PushingExporter(cloud, clock, server.url, store=store())
-    sidecar.settle()
+    exporter = PushingExporter(cloud, clock, server.url, store=store())
+    exporter.settle()
     fail(cloud)
-    sidecar.pass_time(MINUTE)
+    exporter.pass_time(MINUTE)
     cloud.failures = dict.fromkeys(("list", "logs", "events"), Unreachable("No answer came."))
-    sidecar = PushingExporter(cloud, clock, server.url, store=store())
+    exporter = PushingExporter(cloud, clock, server.url, store=store())
     for _ in range(60):
-        sidecar.pass_time(10 * SECOND)
+        exporter.pass_time(10 * SECOND)
         assert firing(server, clock()) == ["a"]
 
 
@@ -377,19 +377,19 @@ def test_two_replicas_send_one_alert(cloud: Cloud, server: FakeAlertmanager) -> 
     one = PushingExporter(cloud, cloud.clock, server.url)
     cloud.clock.forward(7 * SECOND)
     other = PushingExporter(cloud, cloud.clock, server.url)
-    for sidecar in (one, other):
-        sidecar.settle()
+    for exporter in (one, other):
+        exporter.settle()
     fail(cloud)
     for _ in range(60):
-        for sidecar in (one, other):
-            sidecar.pass_time(2 * SECOND)
+        for exporter in (one, other):
+            exporter.pass_time(2 * SECOND)
     assert len(server.seen) >= 4
     assert len(server.alerts) == 1
     succeed(cloud)
     ends = []
     for _ in range(120):
-        for sidecar in (one, other):
-            sidecar.pass_time(2 * SECOND)
+        for exporter in (one, other):
+            exporter.pass_time(2 * SECOND)
             ends.append(firing(server, cloud.clock()) == [])
     assert ends == sorted(ends), "once it was over it stayed so"
     assert ends[-1]
@@ -398,15 +398,15 @@ def test_two_replicas_send_one_alert(cloud: Cloud, server: FakeAlertmanager) -> 
 def test_a_service_that_another_exporter_has_by_now_is_not_spoken_of(
     cloud: Cloud, server: FakeAlertmanager, store: Callable[[], Store]
 ) -> None:
-    sidecar = PushingExporter(cloud, cloud.clock, server.url, store=store())
-    sidecar.settle()
+    exporter = PushingExporter(cloud, cloud.clock, server.url, store=store())
+    exporter.settle()
     fail(cloud)
-    sidecar.pass_time(MINUTE)
+    exporter.pass_time(MINUTE)
     sent = len(server.seen)
-    sidecar = PushingExporter(
+    exporter = PushingExporter(
         cloud, cloud.clock, server.url, store=store(), selection="shard 2", wants=lambda row: False
     )
-    sidecar.pass_time(20 * MINUTE)
+    exporter.pass_time(20 * MINUTE)
     assert len(server.seen) == sent
 
 
@@ -499,7 +499,7 @@ def loops_of(config: Config, pushed: PushedAlerts) -> list[SendLoop]:
 def test_nothing_is_pushed_unless_it_is_configured(tmp_path: Path) -> None:
     config = configured(tmp_path, "")
     assert notifier_options(config, "http://exporter.example", NOW) is None
-    assert loops_of(config, PushedAlerts(NOBODY)) == []
+    assert loops_of(config, PushedAlerts(CLOSED_PORT)) == []
 
 
 @pytest.mark.parametrize(
@@ -520,7 +520,7 @@ def test_each_alertmanager_is_signed_in_to_over_tls(tmp_path: Path, section: str
             tmp_path,
             f"alertmanager: {{urls: ['{one.url}', '{other.url}'], {section}, tls: {{ca_file: {authority}}}}}",
         )
-        pushed = PushedAlerts(NOBODY)
+        pushed = PushedAlerts(CLOSED_PORT)
         pushed.add("a")
         for loop in loops_of(config, pushed):
             loop.step()
@@ -535,7 +535,7 @@ def test_a_token_that_was_renewed_is_used(tmp_path: Path) -> None:
             tmp_path,
             f"alertmanager: {{urls: ['{server.url}'], bearer_token_file: {file}, resend_interval: 1s}}",
         )
-        pushed = PushedAlerts(NOBODY)
+        pushed = PushedAlerts(CLOSED_PORT)
         pushed.add("a")
         (loop,) = loops_of(config, pushed)
         loop.step()

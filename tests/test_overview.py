@@ -19,7 +19,7 @@ from tests.page_examples import DAY, HOUR, MINUTE, NOW, SECOND, Fleet, broken, c
 def service(
     status: str = "running", number: int = 1, name: str = "recommender", **known: Any
 ) -> ServiceState:
-    """A service of which the last read succeeded, unless told otherwise."""
+    """A service of which the last read succeeded, if nothing else is given."""
     new = opened(row(name, number, status), NOW, preexisting=False).state
     return msgspec.structs.replace(new, **{"up": True, "read_at": NOW - 8 * SECOND, **known})
 

@@ -1,4 +1,4 @@
-"""What the README and deploy/ tell users to write is what the program takes."""
+"""The program accepts what the README and deploy/ show to users."""
 
 import argparse
 import re

@@ -108,7 +108,7 @@ def test_a_deployment_without_an_update_has_no_result_and_ends_with_its_last_eve
     (deployment,) = last_deployments(History(events), (), NOW)
     assert (deployment.result, deployment.end, deployment.settled) == ("", BEGUN + 30 * SECOND, False)
     assert deployment.failure_events == ()
-    # What follows the environment is the scheduling, of which nothing more was heard.
+    # The scheduling follows the environment, and has no event.
     assert deployment.phases[1] == PhaseSpan("scheduling", deployment.end, deployment.end, finished=False)
 
 

@@ -313,7 +313,7 @@ while True:
             for _ in range(moments.randrange(1, 200)):
                 printed = int(child.stdout.readline())
             child.kill()
-            # What it still had printed; a last line without its end was not told to anyone.
+            # What it still had printed; nobody has seen a last line without its end.
             for line in child.stdout.read().splitlines(keepends=True):
                 if line.endswith("\n"):
                     printed = int(line)
@@ -324,7 +324,7 @@ while True:
 
 
 def test_a_commit_waits_for_the_disk(directory: Path) -> None:
-    # No test can cut the power; what SQLite was told is all there is to see. 2 is FULL.
+    # No test can cut the power, so only the setting of SQLite is checked. 2 is FULL.
     with closing(Store.open(str(directory))) as store:
         assert store._connection.execute("PRAGMA synchronous").fetchone() == (2,)
 

@@ -227,7 +227,7 @@ def test_a_name_that_is_read_from_the_right_turns_no_number_around(visit: Visit)
 )
 def test_axe_finds_no_fault_on_any_page(visit: Visit, fleet: Callable[[], Fleet], path: str) -> None:
     page = visit(fleet(), path)
-    # Contrast is a matter of the scheme, and what is laid out of the screen: two of the four tell all.
+    # Contrast depends on the colour scheme, layout on the screen: two of the four combinations cover both.
     looks: list[tuple[tuple[int, int], Any]] = [(DESKTOP, "light"), (PHONE, "dark")]
     for screen, scheme in looks:
         page.set_viewport_size({"width": screen[0], "height": screen[1]})

@@ -152,7 +152,7 @@ def running(config: Any, data: Path, command: list[str]) -> Iterator[Container]:
         *["/usr/bin/env", "-i", f"--chdir={config['WorkingDir']}", *config["Env"], *command],
     ]
     environment = os.environ | {"LOOPBACK_UP": LOOPBACK_UP}
-    output = data.parent / "output"  # a file, because nobody drains a pipe while we wait for a page
+    output = data.parent / "output"  # a file, because nothing reads a pipe while we wait for a page
     with (
         output.open("wb") as stream,
         subprocess.Popen(started, env=environment, stdout=stream, stderr=stream) as process,
@@ -161,7 +161,7 @@ def running(config: Any, data: Path, command: list[str]) -> Iterator[Container]:
             yield Container(process, output, config)
         finally:
             # The child is PID 1 of its namespace: with it goes all else in there. --kill-child would
-            # not do, since a process that changes its user is no longer told of its parent's death.
+            # not do, since a process that changes its user no longer gets the signal of its parent's end.
             for pid in children(process):
                 os.kill(pid, signal.SIGKILL)
 

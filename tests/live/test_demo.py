@@ -1,4 +1,4 @@
-"""The demonstration shows, within two minutes, everything that this program can show."""
+"""Within two minutes the demo shows every metric that this program has."""
 
 import re
 import signal
@@ -16,7 +16,7 @@ from tests.live.processes import PATIENCE_SECONDS, Process, until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
-# What the demonstration promises.
+# The promise of the demo.
 WITHIN_SECONDS = 120
 
 SERVICE = (
@@ -176,8 +176,8 @@ def test_within_two_minutes_the_demo_has_shown_every_metric_and_then_ends_at_a_s
     ]
     urls = [url for line in lines for url in re.findall(r"http://[^\s)]+", line)[:1]]
     until(lambda: all(answers(url) for url in urls), bool)
-    peers = children(demo.child.pid)
-    assert len(peers) == 2
+    processes = children(demo.child.pid)
+    assert len(processes) == 2  # Prometheus and Alertmanager
 
     wanted = {*((name,) for name in NAMES), *VALUES, *((name, ">", "0") for name in MORE_THAN_ZERO)}
     soonest: dict[Seen, float] = {}  # seconds after the URLs were printed
@@ -195,7 +195,7 @@ def test_within_two_minutes_the_demo_has_shown_every_metric_and_then_ends_at_a_s
 
     demo.child.send_signal(signal.SIGINT)
     assert demo.child.wait(PATIENCE_SECONDS) == 0
-    assert [pid for pid in peers if Path(f"/proc/{pid}").exists()] == []
+    assert [pid for pid in processes if Path(f"/proc/{pid}").exists()] == []
     assert list((tmp_path / "empty").iterdir()) == []
 
 
@@ -223,7 +223,7 @@ def children(pid: int) -> list[int]:
 
 
 def demo_lives(demo: Process, seconds: float) -> None:
-    """Let time pass while the demonstration runs."""
+    """Let time pass while the demo runs."""
     end = time.monotonic() + seconds
 
     def over() -> bool:

@@ -67,7 +67,7 @@ def test_deployments_failures_recoveries_rollouts_and_deletions_are_all_counted(
 def test_increase_sees_the_failure_that_a_service_was_born_with(pipeline: Pipeline) -> None:
     pipeline.cloud.add_service(name="old")
     scraped_again(pipeline)
-    with pipeline.cloud.lock:  # nobody reads the cloud in between
+    with pipeline.cloud.lock:  # so that no request comes in between
         born = pipeline.cloud.add_service(name="born and failed")
         begun = pipeline.cloud.begin_update(born)
         pipeline.cloud.add_event(born, "abnormal", "failed to pull image, retry later")

@@ -1,4 +1,4 @@
-"""A minute of a changing fleet: the totals stay true, and nothing grows that should not."""
+"""One minute with many changes: the totals stay right, and memory and open files do not grow."""
 
 import time
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_a_minute_of_a_changing_fleet(pipeline: Pipeline) -> None:
 
 
 def scrape(pipeline: Pipeline) -> None:
-    """Both formats, read by their own parsers, tell of every service."""
+    """Scrape both formats."""
     for form, accept in ACCEPT.items():
         answer = requests.get(
             f"{pipeline.exporter.url}/metrics", headers={"Accept": accept}, timeout=PATIENCE_SECONDS
