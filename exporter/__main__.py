@@ -1,7 +1,30 @@
-"""`python -m exporter` is the console script."""
+"""The console script, and `python -m exporter`: signals are taken before anything else is imported."""
 
+import signal
 import sys
+from typing import NoReturn
 
-from exporter.cli import main
+# These run until they are asked to stop, so to be asked is no failure; no command means `run`.
+_SERVING = ("run", "demo", "emulate")
 
-sys.exit(main())
+
+def _stop(number: int, _frame: object) -> NoReturn:
+    serving = not sys.argv[1:] or sys.argv[1].startswith("-") or sys.argv[1] in _SERVING
+    # As a shell tells it of a program that a signal has ended.
+    raise SystemExit(0 if serving else 128 + number)
+
+
+def main() -> int:
+    """Run the command line. Returns the exit code."""
+    # As process 1 of a container a program gets no signal that it has no handler for.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    # The configuration has not been read yet, so there is nothing to reload.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    from exporter import cli  # noqa: PLC0415 - it takes a second, in which a signal may come
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

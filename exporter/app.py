@@ -4,6 +4,7 @@ import os
 import platform
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -30,6 +31,7 @@ from exporter.engine.poller import Poller
 from exporter.engine.reporter import Reporter
 from exporter.engine.snapshot import Publisher
 from exporter.factory import ProjectFactory, Shard, alertmanagers, classifier, notifier_options, send_loops
+from exporter.log import LogOutput
 
 # Three intervals without a turn of the loop, and at least this long, is a loop that hangs. A commit of
 # ten thousand services on a slow disk takes seconds.
@@ -150,6 +152,12 @@ class Exporter:
         """Where the web server listens."""
         return self._web.addresses
 
+    def count_lost_lines(self, output: LogOutput) -> None:
+        """Count in the metrics the log lines that could not be written, also those of before."""
+        output.on_error = self._metrics.log_error
+        for _ in range(output.errors):
+            self._metrics.log_error()
+
     def ask_to_stop(self) -> None:
         """Let `wait` return; safe in a signal handler."""
         self._stop.set()
@@ -175,10 +183,11 @@ class Exporter:
         try:
             self.poller.run()
         except BaseException as error:  # noqa: BLE001 - a bug of ours ends the process, in the main thread
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: BaseException) -> None:
-        self._failure = error
+    def fail(self, error: BaseException | None) -> None:
+        """End with this error, a bug of ours; any thread may call it."""
+        self._failure = self._failure or error
         self._stop.set()
 
     # --- configuration -----------------------------------------------------------------------------
@@ -240,7 +249,7 @@ class Exporter:
             self._metrics,
             self._reporter,
             now_ms,
-            self._fail,
+            self.fail,
         )
         self._alerts_changed()
         for loop in self._send_loops:
@@ -286,16 +295,37 @@ def exposition(config: Config) -> Exposition:
 
 
 def run(
-    options: RunOptions, log: FilteringBoundLogger, started: Callable[[Exporter], None] | None = None
+    options: RunOptions,
+    log: FilteringBoundLogger,
+    log_output: LogOutput,
+    started: Callable[[Exporter], None] | None = None,
 ) -> int:
-    """Run until SIGTERM or SIGINT; SIGHUP reloads. Returns the exit code."""
+    """Run until SIGTERM or SIGINT; SIGHUP reloads. Returns the exit code; raises what ended it otherwise."""
+    stop, reload_soon = Event(), Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: reload_soon.set())
     program = Exporter(options, log)
+    program.count_lost_lines(log_output)
+    log.info(
+        "starting",
+        version=VERSION,
+        config=options.config_file,
+        web_config=options.web_config_file or "none",
+        store=options.storage_path or "memory",
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: program.ask_to_stop())
-    # A reload reads files and waits for the writer: not in a signal handler.
+    # A reload reads files and waits for the loop: not in a signal handler.
     signal.signal(signal.SIGHUP, lambda *_: Thread(target=program.reload, daemon=True).start())
-    program.start()
+    # A thread that fails ends the process, whosever it is: a program that lacks one looks well and is not.
+    threading.excepthook = lambda failed: program.fail(failed.exc_value)
     try:
+        program.start()
+        if stop.is_set():
+            program.ask_to_stop()
+        if reload_soon.is_set():
+            program.reload()
         if started is not None:
             started(program)
         program.wait()

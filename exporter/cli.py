@@ -1,14 +1,14 @@
 """The command line: one sub-command each, and the sentence with which it ends when it cannot run."""
 
 import argparse
-import logging
+import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from difflib import get_close_matches
 from urllib.parse import urlsplit
-
-import structlog
-from structlog.typing import FilteringBoundLogger
 
 from exporter import app as program
 from exporter import demo, once
@@ -18,11 +18,12 @@ from exporter.config import ConfigError, load
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.emulator import ScenarioError, scenario_names, scenario_server
 from exporter.factory import Shard
-
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+from exporter.log import LEVELS, LogOutput, logger
 
 CANNOT_RUN = 1
 WRONG_USAGE = 2
+# As a shell tells it of a program that SIGINT has ended.
+INTERRUPTED = 130
 
 
 class WrongUsageError(Exception):
@@ -32,25 +33,46 @@ class WrongUsageError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0 done or asked to stop, 1 it could not run, 2 wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = build_parser()
-    # Without a command it is `run`, as every exporter is started.
-    first = next((argument for argument in given if not argument.startswith("-")), None)
-    if (first not in COMMANDS or given.index(first) > 0) and not {"--version", "--help", "-h"} & set(
-        given[:1]
-    ):
-        given = ["run", *given]
-    options = parser.parse_args(given)
-    command: Callable[[argparse.Namespace], int] = options.command
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that has no Chinese is no reason to die of a Chinese text.
+            stream.reconfigure(errors="backslashreplace")
     try:
+        options = build_parser().parse_args(_with_command(given))
+        command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except WrongUsageError as error:
-        print(f"modelarts-exporter: {error}", file=sys.stderr)
+        _complain(str(error))
         return WRONG_USAGE
     except (ConfigError, StoreError, ScenarioError, OSError, ValueError) as error:
-        print(f"modelarts-exporter: {error}", file=sys.stderr)
+        _complain(str(error))
         return CANNOT_RUN
     except KeyboardInterrupt:
-        return 0
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - a bug of ours ends with a sentence and a code too
+        with suppress(OSError, ValueError):
+            traceback.print_exc()
+        _complain(f"ended by a mistake in the program, please report it: {type(error).__name__}: {error}")
+        return CANNOT_RUN
+
+
+def _with_command(given: list[str]) -> list[str]:
+    """The arguments with the command in front; without one it is `run`, as every exporter is started."""
+    first = given[0] if given else ""
+    if first in COMMANDS or first in ("--version", "--help", "-h"):
+        return given
+    if first.startswith("-") or not first:
+        return ["run", *given]
+    close = get_close_matches(first, COMMANDS, n=1)
+    raise WrongUsageError(
+        f"{first!r} is no command; "
+        + (f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}.")
+    )
+
+
+def _complain(sentence: str) -> None:
+    with suppress(OSError, ValueError):  # where stderr itself is the trouble, the exit code has to do
+        print(f"modelarts-exporter: {sentence}", file=sys.stderr, flush=True)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -116,19 +138,22 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     """Run the exporter."""
-    return program.run(
-        RunOptions(
-            config_file=options.config_file,
-            listen=tuple(options.listen or (":10155",)),
-            telemetry_path=options.telemetry_path,
-            web_config_file=options.web_config_file,
-            lifecycle=options.lifecycle,
-            max_requests=options.max_requests,
-            storage_path=options.storage_path,
-            shard=_shard(options),
-            external_url=options.external_url,
-        ),
-        _logger(options.log_level, options.log_format),
+    with closing(LogOutput()) as output:
+        log = logger(options.log_level, options.log_format, output)
+        return program.run(_run_options(options), log, output)
+
+
+def _run_options(options: argparse.Namespace) -> RunOptions:
+    return RunOptions(
+        config_file=options.config_file,
+        listen=tuple(options.listen or (":10155",)),
+        telemetry_path=options.telemetry_path,
+        web_config_file=options.web_config_file,
+        lifecycle=options.lifecycle,
+        max_requests=options.max_requests,
+        storage_path=options.storage_path,
+        shard=_shard(options),
+        external_url=options.external_url,
     )
 
 
@@ -151,7 +176,7 @@ def _shard(options: argparse.Namespace) -> Shard:
 
 
 def _add_log(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--log.level", dest="log_level", choices=list(_LEVELS), default="info")
+    parser.add_argument("--log.level", dest="log_level", choices=list(LEVELS), default="info")
     parser.add_argument("--log.format", dest="log_format", choices=["logfmt", "json"], default="logfmt")
 
 
@@ -177,26 +202,6 @@ def _is_url(text: str) -> bool:
     return url.scheme in ("http", "https") and bool(url.hostname) and len(text.split()) == 1
 
 
-def _logger(level: str, form: str) -> FilteringBoundLogger:
-    """A log on stderr, as Prometheus writes its own."""
-    first = ["ts", "level", "event"]
-    render = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if form == "json"
-        else structlog.processors.LogfmtRenderer(key_order=first)
-    )
-    logger: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLoggerFactory(sys.stderr)(),
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-            render,
-        ],
-    )
-    return logger
-
-
 # --- the others --------------------------------------------------------------------------------------
 
 
@@ -208,7 +213,8 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 def _demo(options: argparse.Namespace) -> int:
     """Start an emulated cloud, the exporter on it, and Prometheus and Alertmanager where installed."""
-    return demo.run(options.listen, _logger(options.log_level, options.log_format))
+    with closing(LogOutput()) as output:
+        return demo.run(options.listen, logger(options.log_level, options.log_format, output))
 
 
 def _add_emulate(parser: argparse.ArgumentParser) -> None:
@@ -251,12 +257,9 @@ def _add_once(parser: argparse.ArgumentParser) -> None:
 
 def _once(options: argparse.Namespace) -> int:
     """Poll everything once and print the exposition."""
-    return once.run(
-        options.config_file,
-        options.storage_path,
-        _shard(options),
-        _logger(options.log_level, options.log_format),
-    )
+    with closing(LogOutput()) as output:
+        log = logger(options.log_level, options.log_format, output)
+        return once.run(options.config_file, options.storage_path, _shard(options), log)
 
 
 def _add_classify(parser: argparse.ArgumentParser) -> None:

@@ -40,7 +40,9 @@ def run(config_file: str, storage_path: str, shard: Shard, log: FilteringBoundLo
     store.close()
     snapshot = publisher.snapshot
     pieces = snapshot.page.body(openmetrics=False, gzip=False, tail=metrics.render(openmetrics=False))
-    sys.stdout.write(b"".join(pieces).decode())
+    # As bytes, since the format is UTF-8 whatever the locale says.
+    sys.stdout.buffer.writelines(pieces)
+    sys.stdout.flush()
     return 0 if all(project.up for project in snapshot.projects) else 1
 
 

@@ -37,17 +37,17 @@ Command = Callable[..., Result]
 
 
 @pytest.fixture(name="command")
-def _command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def _command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Run a command in an empty directory."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> Result:
-        capsys.readouterr()
+        capfd.readouterr()
         try:
             code = main(arguments)
         except SystemExit as end:  # argparse
             code = int(str(end.code))
-        return Result(code, *capsys.readouterr())
+        return Result(code, *capfd.readouterr())
 
     return run
 

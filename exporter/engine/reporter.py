@@ -21,6 +21,7 @@ class Reporter:
     def __init__(self, log: FilteringBoundLogger, metrics: SelfMetrics) -> None:
         self._log, self._metrics = log, metrics
         self._store_error = ""
+        self._listed: dict[str, int] = {}  # services that the last complete list of a project had
 
     def report(self, changes: ChangeSet) -> None:
         """What one step brought, after it was written and shown."""
@@ -61,10 +62,15 @@ class Reporter:
         if not services.complete:
             self._metrics.torn(project)
             self._log.warning("the list is torn; nothing is concluded from what it lacks", project=project)
-        elif before:
-            self._log.info("services are listed again", project=project, services=len(services.rows))
+            return
+        count = len(services.rows)
+        changed = self._listed.get(project) != count
+        self._listed[project] = count
+        if before:
+            self._log.info("services are listed again", project=project, services=count)
         else:
-            self._log.debug("services listed", project=project, services=len(services.rows))
+            level = self._log.info if changed else self._log.debug
+            level("services listed", project=project, services=count)
 
     def _report_poll(self, project: str, poll: PollOutcome) -> None:
         result, before = poll.result, poll.before

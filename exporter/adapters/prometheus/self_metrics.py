@@ -114,6 +114,7 @@ class SelfMetrics:
             "store_commit_duration_seconds", "Time that a durable commit took", _COMMIT_BUCKETS
         )
         self._store_size = self._gauge("store_size_bytes", "Size of the store on disk")
+        self._log_errors = self._counter("log_errors", "Lines of the log that could not be written")
         self._reload_ok = self._gauge(
             "config_last_reload_successful", "1 if the last reading of the configuration succeeded"
         )
@@ -206,6 +207,10 @@ class SelfMetrics:
     def store_size(self, size: int) -> None:
         """Bytes of the store on disk."""
         self._store_size.set(size)
+
+    def log_error(self) -> None:
+        """One line of the log could not be written."""
+        self._log_errors.inc()
 
     def reload(self, *, ok: bool, epoch_seconds: float) -> None:
         """The configuration was read, at the start or again."""
