@@ -11,9 +11,13 @@ import yaml
 
 from exporter.core.accounting.apply_events import apply_events
 from exporter.core.accounting.apply_updates import CountingPolicy, apply_updates
-from exporter.core.accounting.service_state import FailureEvent, ServiceState, opened
+from exporter.core.accounting.labels import ServiceView
+from exporter.core.accounting.service_state import AlertState, FailureEvent, ServiceState, opened
+from exporter.core.alerting.notifications import NotifierOptions, alert_of
 from exporter.core.classifier.classifier import Classifier
-from exporter.core.classifier.failure_rules import Evidence
+from exporter.core.classifier.evidence import Evidence
+from exporter.core.metrics.families import SERVICE_FAMILIES
+from exporter.core.pages.service_page import service_page
 from exporter.core.records import Event, EventWindow, Model, ServiceRow, Update, UpdateWindow
 from exporter.emulator import DEFAULT_PROJECT, load_scenario, play
 from exporter.emulator import Cloud as Emulator
@@ -162,6 +166,35 @@ def test_the_demo_tells_the_right_cause_at_every_moment(name: str) -> None:
     assert seen == {row[0] for row in DEMO[name]}
 
 
+def test_the_metric_the_page_and_the_pushed_alert_tell_the_same_cause() -> None:
+    (history,) = [each for each in HISTORIES if each["name"] == "out_of_memory"]
+    state = opened(ServiceRow("s", status="failed"), NOW - DAY, preexisting=False).state
+    state = read_update(state, "FAIL", 1, NOW + 300 * SECOND)
+    state = read_events(
+        state, [Event(NOW + int(at * SECOND), TYPES[kind], text) for at, kind, text in history["events"]]
+    )
+    assert state.cause is not None
+    text = state.cause.message
+    now = NOW + 400 * SECOND
+    alerted = msgspec.structs.replace(state, alert=AlertState(active_at=now))
+    view = ServiceView("prod", alerted)
+
+    (family,) = [f for f in SERVICE_FAMILIES if f.name == "modelarts_service_last_failure_info"]
+    (sample,) = family.samples(view)
+    page = service_page(view, None, now, lambda text: BUILT_IN.classify("abnormal", text).remedy)
+    alert = alert_of(view, NotifierOptions({}, "http://e", BUILT_IN, resend=60_000, cause_wait=0, since=NOW))
+
+    assert dict(sample.labels)["reason"] == "out_of_memory"
+    assert dict(sample.labels)["message"] == text
+    assert (page.health.reason, page.health.message) == ("out_of_memory", text)
+    assert page.failure is not None
+    assert (page.failure.reason, page.failure.message) == ("out_of_memory", text)
+    assert alert is not None
+    annotations = dict(alert.annotations)
+    assert (annotations["cause_reason"], annotations["cause"]) == ("out_of_memory", text)
+    assert annotations["remedy"] == page.failure.remedy
+
+
 def test_a_stored_cause_stays_when_the_events_before_it_are_no_longer_kept() -> None:
     state = opened(ServiceRow("s"), NOW - DAY, preexisting=False).state
     state = read_update(state, "RUNNING", 1, NOW)
@@ -171,5 +204,5 @@ def test_a_stored_cause_stays_when_the_events_before_it_are_no_longer_kept() -> 
         state = read_events(state, [Event(NOW + (2 + n) * SECOND, "abnormal", f"No module named 'm{n}'")])
     state = read_update(state, "FAIL", 1, NOW + 200 * SECOND)
     assert state.cause is not None
-    assert (state.cause.message, state.cause.grade) == ("OOMKilled", Evidence.CAUSE)
+    assert (state.cause.message, state.cause.grade) == ("OOMKilled", Evidence.SPECIFIC)
     assert len(state.failure_events) < 40

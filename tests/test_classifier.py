@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.core.classifier.classifier import Classification, Classifier, CustomRule
-from exporter.core.classifier.failure_rules import FAILURES, Evidence
+from exporter.core.classifier.evidence import Evidence
+from exporter.core.classifier.failure_rules import FAILURES
 from exporter.core.classifier.remedies import REASONS, REMEDIES
 from exporter.core.classifier.step_rules import PHASES
 
@@ -295,11 +296,11 @@ def test_every_documented_text_has_at_least_three_variants() -> None:
 
 # What the text proves, whatever its reason is called.
 EVIDENCE = {
-    "[m 1.0.0] container was killed: out of memory, exit code 137. Restart it.": Evidence.CAUSE,
-    "container exited, exit code 1: ModuleNotFoundError: No module named 'cv2'": Evidence.CAUSE,
-    "health check failed: container was killed: out of memory": Evidence.CAUSE,
-    "failed to pull image, retry later": Evidence.CAUSE,
-    "The service is stopped because the account is in arrears.": Evidence.CAUSE,
+    "[m 1.0.0] container was killed: out of memory, exit code 137. Restart it.": Evidence.SPECIFIC,
+    "container exited, exit code 1: ModuleNotFoundError: No module named 'cv2'": Evidence.SPECIFIC,
+    "health check failed: container was killed: out of memory": Evidence.SPECIFIC,
+    "failed to pull image, retry later": Evidence.SPECIFIC,
+    "The service is stopped because the account is in arrears.": Evidence.SPECIFIC,
     "container exited, exit code 1": Evidence.EXIT,
     "CreateContainerConfigError": Evidence.EXIT,
     "health check failed: GET /health answered 503": Evidence.SYMPTOM,
@@ -367,7 +368,7 @@ def test_a_rule_of_the_user_comes_first() -> None:
         ]
     )
     assert classifier.classify("abnormal", "failed to pull: NVIDIA old Driver") == Classification(
-        reason="gpu_driver", remedy="Reboot the node pool.", evidence=Evidence.CAUSE
+        reason="gpu_driver", remedy="Reboot the node pool.", evidence=Evidence.SPECIFIC
     )
     assert classifier.classify("abnormal", "Insufficient resources.").remedy == REMEDIES["billing"]
     assert classifier.classify("abnormal", "Insufficient cpu").reason == "insufficient_resources"

@@ -11,7 +11,7 @@ from exporter.core.accounting.failure_cause import (
 )
 from exporter.core.accounting.service_state import FailureEvent, ServiceState, opened, with_error
 from exporter.core.classifier.classifier import Classifier
-from exporter.core.classifier.failure_rules import Evidence
+from exporter.core.classifier.evidence import Evidence
 from exporter.core.records import ServiceRow, Update
 from tests.fakes import NOW
 
@@ -25,7 +25,7 @@ def failed(settled_at: int | None = NOW + MINUTE) -> ServiceState:
 
 
 def failure(
-    milliseconds: int, reason: str = "storage", evidence: Evidence | None = Evidence.CAUSE
+    milliseconds: int, reason: str = "storage", evidence: Evidence | None = Evidence.SPECIFIC
 ) -> FailureEvent:
     return FailureEvent(NOW + milliseconds, reason, f"{reason} at {milliseconds}", evidence)
 
@@ -36,9 +36,10 @@ def cause(state: ServiceState, *failure_events: FailureEvent) -> FailureEvent | 
 
 def test_the_cause_is_the_first_event_of_the_highest_grade() -> None:
     assert cause(failed(), failure(1), failure(5, "quota"), failure(3)) == failure(1)
+    assert cause(failed(), failure(1, "storage", Evidence.RECOVERED)) is None
     for order in (list(Evidence), list(reversed(Evidence))):
         found = [failure(10 + n, "crash", evidence) for n, evidence in enumerate(order)]
-        assert cause(failed(), *found) == found[order.index(Evidence.CAUSE)]
+        assert cause(failed(), *found) == found[order.index(Evidence.SPECIFIC)]
 
 
 def test_a_chosen_cause_is_replaced_by_a_higher_grade_alone() -> None:
@@ -55,13 +56,13 @@ def test_events_that_an_earlier_version_stored_are_graded_by_the_least_of_their_
         for reason in ("out_of_memory", "health_check", "crash", "timeout", "rollback", "other", "gpu_driver")
     }
     assert grades == {
-        "out_of_memory": Evidence.CAUSE,
+        "out_of_memory": Evidence.SPECIFIC,
         "health_check": Evidence.SYMPTOM,
         "crash": Evidence.SUMMARY,
         "timeout": Evidence.SUMMARY,
         "rollback": Evidence.SUMMARY,
         "other": Evidence.NONE,
-        "gpu_driver": Evidence.CAUSE,
+        "gpu_driver": Evidence.SPECIFIC,
     }
     stored = b'{"occur_time":1,"reason":"crash","message":"x"}'
     assert msgspec.json.decode(stored, type=FailureEvent) == FailureEvent(1, "crash", "x")
@@ -125,5 +126,5 @@ def test_an_event_that_proves_more_replaces_what_the_detail_said() -> None:
 def test_the_detail_replaces_an_event_that_proves_less() -> None:
     state = with_failure_events(failed(), [failure(5, "crash", Evidence.SUMMARY)])
     known = with_error(state, "OOMKilled", Classifier()).cause
-    assert known == FailureEvent(NOW, "out_of_memory", "OOMKilled", Evidence.CAUSE)
+    assert known == FailureEvent(NOW, "out_of_memory", "OOMKilled", Evidence.SPECIFIC)
     assert with_error(state, "Failed to start the service.", Classifier()) is state

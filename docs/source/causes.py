@@ -39,20 +39,20 @@ what it *proves*, whatever its reason is called.
 
 | Grade | What the text proves | Examples |
 | --- | --- | --- |
-| cause | what to fix | out of memory, `No module named`, a failed image pull, quota, bill, storage |
+| specific | what to fix | out of memory, `No module named`, a failed image pull, quota, bill, storage |
 | exit | that the container ended, and how | exit code 1, a container that could not be created |
 | symptom | what was seen from outside | a health check that failed, a restart, a crash loop |
 | summary | only the outcome | failed to start, abnormal instances, timed out, update failed, rolled back |
 | none | only that something failed | a text that no rule knows |
 
-Texts that your own rules match have the grade *cause*. The cause of a failed update is chosen so:
+Texts that your own rules match have the grade *specific*. The cause of a failed update is chosen so:
 
 1. Events count from the update's begin until five minutes after its end, and not after the next update began.
 2. The highest grade wins. Of equal grades the first wins: what comes later is often its consequence.
 3. Once chosen, a cause is replaced only by one of a higher grade. So the headline may change from *failed to
    start* to *out of memory* when the second event is read later, but not from one to another of its grade.
 4. A failed scheduling or image pull is no cause if the cloud repeated it with success in the same
-   deployment.
+   deployment: its grade is then *recovered*.
 5. The error in the service's detail (asked for where no event tells a cause) is graded in the same way.
 
 The page of the service, the JSON, `modelarts_service_last_failure_info` and the pushed alert all show this

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import msgspec
 
 from exporter.core.accounting.service_state import FailureEvent, ServiceState
+from exporter.core.classifier.evidence import Evidence
 from exporter.core.classifier.failure_rules import FAILURES
 from exporter.core.classifier.step_rules import PHASES
 
@@ -39,11 +40,14 @@ def with_failure_events(state: ServiceState, found: Sequence[FailureEvent]) -> S
     """The state with new events of failures, and the cause chosen anew."""
     events = sorted({*state.failure_events, *found}, key=_order)
     state = msgspec.structs.replace(state, failure_events=tuple(events))
-    lasting = [event for event in events if not _succeeded_later(state, event)]
-    cause = state.cause
-    if cause is not None and _succeeded_later(state, cause):
-        cause = None
-    return with_cause(msgspec.structs.replace(state, failure_events=_bounded(state, lasting), cause=cause))
+    graded = [
+        msgspec.structs.replace(event, evidence=Evidence.RECOVERED)
+        if succeeded_later(state, event)
+        else event
+        for event in events
+    ]
+    cause = None if state.cause is not None and succeeded_later(state, state.cause) else state.cause
+    return with_cause(msgspec.structs.replace(state, failure_events=_bounded(state, graded), cause=cause))
 
 
 def with_cause(state: ServiceState) -> ServiceState:
@@ -61,7 +65,11 @@ def _cause(state: ServiceState) -> FailureEvent | None:
         end = min(end, state.newest.update_time)
     # The cause that is stored stands first: it wins against its equals.
     stored = (state.cause,) if state.cause is not None else ()
-    candidates = [event for event in (*stored, *state.failure_events) if begin <= event.occur_time < end]
+    candidates = [
+        event
+        for event in (*stored, *state.failure_events)
+        if begin <= event.occur_time < end and event.grade > Evidence.RECOVERED
+    ]
     return max(candidates, key=lambda event: event.grade, default=None)
 
 
@@ -78,7 +86,7 @@ def _bounded(state: ServiceState, events: Sequence[FailureEvent]) -> tuple[Failu
     return tuple(sorted({*firsts.values(), *events[-FAILURE_EVENTS_KEPT:]}, key=_order))
 
 
-def _succeeded_later(state: ServiceState, event: FailureEvent) -> bool:
+def succeeded_later(state: ServiceState, event: FailureEvent) -> bool:
     """Whether the cloud repeated the failed step with success, for every model of the same deployment."""
     phase = _REPEATED.get(event.reason)
     if phase is None or event.occur_time < state.phases.begin:

@@ -8,8 +8,8 @@ from exporter.core.accounting.counters import Counters, born, report
 from exporter.core.accounting.history import PastEvent, PastUpdate
 from exporter.core.accounting.ledger import Anomaly, Ledger
 from exporter.core.accounting.phases import Phases
-from exporter.core.classifier.classifier import Classifier
-from exporter.core.classifier.failure_rules import LEAST_EVIDENCE, Evidence
+from exporter.core.classifier.classifier import LEAST_EVIDENCE, Classifier
+from exporter.core.classifier.evidence import Evidence
 from exporter.core.records import (
     ABNORMAL,
     EVENT_TYPES,
@@ -67,7 +67,7 @@ class FailureEvent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         """What the text proves about the cause; the reasons without a built-in rule are the user's."""
         if self.evidence is not None:
             return self.evidence
-        return LEAST_EVIDENCE.get(self.reason, Evidence.CAUSE)
+        return LEAST_EVIDENCE.get(self.reason, Evidence.SPECIFIC)
 
 
 class AlertState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

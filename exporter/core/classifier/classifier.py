@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from exporter.core.classifier.failure_rules import FAILURES, Evidence
+from exporter.core.classifier.evidence import Evidence
+from exporter.core.classifier.failure_rules import FAILURES
 from exporter.core.classifier.remedies import REMEDIES
 from exporter.core.classifier.step_rules import NORMAL_FAILURES, PROGRESS
 from exporter.core.records import ABNORMAL, NORMAL
@@ -98,6 +99,10 @@ _FAILURES = tuple(
 _PROGRESS = tuple(
     (_compiled(step.patterns), Classification(phase=step.phase, mark=step.mark)) for step in PROGRESS
 )
+# The least that the texts of a reason prove, for failures that were stored without their grade.
+LEAST_EVIDENCE = {
+    rule.reason: min(other.evidence for other in FAILURES if other.reason == rule.reason) for rule in FAILURES
+}
 _UNCLASSIFIED = Classification(reason="other", remedy=REMEDIES["other"], classified=False)
 
 
@@ -122,7 +127,7 @@ class Classifier:
                 Classification(
                     reason=rule.reason,
                     remedy=rule.remedy or REMEDIES.get(rule.reason, ""),
-                    evidence=Evidence.CAUSE,
+                    evidence=Evidence.SPECIFIC,
                 ),
             )
             for rule in custom

@@ -6,22 +6,13 @@ text is matched, full-width characters are folded to plain ones, names of models
 CamelCase and hyphens become separate words ("ErrImagePull" is "Err Image Pull"), and white space becomes
 single spaces. Repetitions are bounded, so that no text can make a search slow.
 
-The texts in the vendor's tables are translations, and few raw ones are public; so the rules look for keywords
-rather than sentences, and a text that no rule matches is counted as unclassified.
+Most known texts are the vendor's translations; so the rules look for keywords rather than sentences, and a
+text that no rule matches is counted as unclassified.
 """
 
-from enum import IntEnum
 from typing import NamedTuple
 
-
-class Evidence(IntEnum):
-    """What the text of a failure proves about its cause; the greater, the more."""
-
-    NONE = 0  # only that something failed
-    SUMMARY = 1  # the outcome: it did not start, timed out, was rolled back, has abnormal instances
-    SYMPTOM = 2  # what was seen from outside: a health check that failed, a restart
-    EXIT = 3  # the container itself ended, and how
-    CAUSE = 4  # what went wrong: memory, a missing module, the image, resources, quota, bill, storage
+from exporter.core.classifier.evidence import Evidence
 
 
 class FailureRule(NamedTuple):
@@ -54,23 +45,19 @@ FAILURES = (
     FailureRule(
         "image_build",
         "image_build",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "service event table, model event page; a build may take 30 minutes",
         clauses=((r"\b(?:buil|creat)\w{1,4}\b(?! container)|构建|创建|制作", _IMAGE, _FAILED),),
     ),
     FailureRule(
         "image_build",
         "image_build",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "model event page: what is wrong with the model's own description",
         patterns=(
-            r"customize model does not support dependencies",
-            r"should not contain swr location",
+            r"customize model does not support dependencies|should not contain swr location",
             r"\bis larger than .{0,20} cannot be imported",
-            r"不支持指定依赖",
-            r"不支持指定swr location",
-            r"(?:模型)?配置文件包含非法参数",
-            r"大于.{0,20}无法导入",
+            r"不支持指定依赖|不支持指定swr location|(?:模型)?配置文件包含非法参数|大于.{0,20}无法导入",
         ),
         clauses=((r"\binvalid\b", r"\bconfig\.json\b"),),
         remedy="Correct the model's config.json, dependencies (in the Dockerfile of a custom image) or"
@@ -79,15 +66,11 @@ FAILURES = (
     FailureRule(
         "image_pull",
         "image_pull",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "raw message of the Events tab, model event page, words of Kubernetes",
         patterns=(
-            r"\bfailed to pull\b",
-            r"\berr image (?:never )?pull\b",
-            r"\bimage pull back ?off\b",
-            r"\bback ?off pulling image\b",
-            r"\bpull access denied\b",
-            r"\binvalid image name\b",
+            r"\bfailed to pull\b|\berr image (?:never )?pull\b|\bimage pull back ?off\b",
+            r"\bback ?off pulling image\b|\bpull access denied\b|\binvalid image name\b",
             r"\bmanifest unknown\b",
             r"拉取.{0,10}(?:失败|超时)",
         ),
@@ -101,41 +84,32 @@ FAILURES = (
     FailureRule(
         "out_of_memory",
         "startup",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "words of Linux, CUDA, Python and Kubernetes",
         patterns=(
-            r"\boom\b",
-            r"\bout of .{0,10}memory\b",
-            r"\bmemory (?:overflow|leak)",
-            r"\bcannot allocate memory\b",
-            r"\bmemory ?error\b",
+            r"\boom\b|\bout of .{0,10}memory\b|\bmemory (?:overflow|leak)",
+            r"\bcannot allocate memory\b|\bmemory ?error\b",
             r"[内显]存(?:溢出|泄[漏露]|超限)",
         ),
     ),
     FailureRule(
         "crash",
         "startup",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "troubleshooting pages, words of Python and Linux",
         patterns=(
-            r"\bno module named\b",
-            r"\btraceback\b",
+            r"\bno module named\b|\btraceback\b|\baddress already in use\b",
             r"\b(?:import|syntax|attribute|type|value|key|runtime|assertion) ?error\b",
-            r"\b(?:module|file) ?not ?found ?error\b",
-            r"\bexec format error\b",
-            r"\baddress already in use\b",
+            r"\b(?:module|file) ?not ?found ?error\b|\bexec format error\b",
         ),
         clauses=((r"\bmodule\b", r"\bnot found\b"),),
     ),
     FailureRule(
         "health_check",
         "startup",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "model event page: what is wrong with the model's own description",
-        patterns=(
-            r"\bhealth ?check url .{0,60}must be\b",
-            r"健康检查接口必须",
-        ),
+        patterns=(r"\bhealth ?check url .{0,60}must be\b", r"健康检查接口必须"),
     ),
     FailureRule(
         "health_check",
@@ -143,63 +117,46 @@ FAILURES = (
         Evidence.SYMPTOM,
         "troubleshooting pages, model event page, words of Kubernetes",
         patterns=(
-            r"\bhealth ?(?:check|probe)",
-            r"\b(?:readiness|liveness)\b",
-            r"\bstartup ?probe\b",
+            r"\bhealth ?(?:check|probe)|\b(?:readiness|liveness)\b|\bstartup ?probe\b",
             r"\bunhealthy\b",
-            r"健康检查",
-            r"(?:就绪|存活)探针",
+            r"健康检查|(?:就绪|存活)探针",
         ),
         clauses=((r"\bcheck\w{0,3}\b", r"\bhealth\b"),),
     ),
     FailureRule(
         "billing",
         "",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "error codes 4116 (arrears) and 4118 (suspended), keywords",
         patterns=(
             _CODE + r"411[68]\b",
-            r"\barrear",
-            r"\b(?:is|are|was|in) owed\b",
-            r"\b(?:overdue|unpaid)\b",
-            r"\baccount .{0,40}(?:suspended|frozen|restricted)",
-            r"\blicen[cs]e .{0,128}expire",
-            r"欠费",
-            r"余额不足",
-            r"账[户号].{0,20}(?:冻结|受限|暂停)",
-            r"(?:许可证|license|订阅|套餐|资源包).{0,128}(?:到期|过期)",
+            r"\barrear|\b(?:is|are|was|in) owed\b|\b(?:overdue|unpaid)\b",
+            r"\baccount .{0,40}(?:suspended|frozen|restricted)|\blicen[cs]e .{0,128}expire",
+            r"欠费|余额不足|账[户号].{0,20}(?:冻结|受限|暂停)|(?:许可证|license|订阅|套餐|资源包).{0,128}(?:到期|过期)",
         ),
         clauses=((r"\b(?:balance|funds?)\b", r"\b(?:insufficient|not enough)\b"),),
     ),
     FailureRule(
         "quota",
         "",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "service event table row 16; codes 3520 to 3522 (services, running, instances), 4860, 4861",
-        patterns=(
-            _CODE + r"(?:352[0-2]|486[01]|0116)\b",
-            r"\bquotas?\b",
-            r"配额",
-        ),
+        patterns=(_CODE + r"(?:352[0-2]|486[01]|0116)\b", r"\bquotas?\b", r"配额"),
         clauses=((r"(?<!time )(?<!memory )\blimit\b|上限", r"\b(?:exceed|reach)\w{0,3}\b|超|达"),),
     ),
     # Before memory: "insufficient memory" is the scheduler's word for a full node.
     FailureRule(
         "insufficient_resources",
         "scheduling",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "service event table rows 2 and 2b, raw messages with codes 3952 and 3976",
         patterns=(
             _CODE + r"(?:3952|3976)\b",
             r"\binsufficient\b(?! (?:permission|privilege|right|access))",
-            r"\bnodes? (?:is |are )?available\b",
-            r"\bhad (?:untolerated )?taints?\b",
-            r"\bdisk pressure\b",
-            r"\bdidn't match .{0,40}(?:affinity|selector)",
+            r"\bnodes? (?:is |are )?available\b|\bhad (?:untolerated )?taints?\b",
+            r"\bdisk pressure\b|\bdidn't match .{0,40}(?:affinity|selector)",
             r"\bno space\b(?! left)",
-            r"资源.{0,6}不[足够]",
-            r"(?:cpu|gpu|npu|规格|节点|磁盘|空间).{0,6}不足",
-            r"(?:没有|无)可用.{0,10}资源",
+            r"资源.{0,6}不[足够]|(?:cpu|gpu|npu|规格|节点|磁盘|空间).{0,6}不足|(?:没有|无)可用.{0,10}资源",
         ),
         clauses=(
             (r"\bschedul\w{0,4}\b|调度", _FAILED),
@@ -212,55 +169,41 @@ FAILURES = (
     FailureRule(
         "storage",
         "",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "code 8501: the disk of the node was full or broken while the model came from OBS",
-        patterns=(
-            _CODE + r"8501\b",
-            r"\bdisk (?:is )?full\b",
-            r"\bno space left\b",
-            r"磁盘已?满",
-        ),
+        patterns=(_CODE + r"8501\b", r"\bdisk (?:is )?full\b", r"\bno space left\b", r"磁盘已?满"),
         remedy="Free or enlarge the disks of the pool's nodes, then deploy again; the events of the"
         " pool tell whether a disk is broken.",
     ),
     FailureRule(
         "storage",
         "",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "codes 3551 (no such OBS path), 3567 (OBS refuses), 8502 (download fails); second generation texts",
         patterns=(
             _CODE + r"(?:3551|3567|8502)\b",
-            r"\bobs\b",
-            r"\bsfs ?turbo\b",
-            r"\bbucket\b",
-            r"\bmount(?:ing|ed)?\b",
-            r"\bfailed (?:mount|attach volume)\b",
-            r"挂载",
-            r"对象存储",
+            r"\bobs\b|\bsfs ?turbo\b|\bbucket\b|\bmount(?:ing|ed)?\b",
+            r"\bfailed (?:mount|attach volume)\b|挂载|对象存储",
         ),
     ),
     FailureRule(
         "credentials",
         "",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "codes of the sign-in family, second generation texts about DEW secrets",
         patterns=(
             _CODE + r"(?:0108|0112|020[1-7]|0212|4127|4201)\b",
-            r"\bdew\b",
-            r"\bpermissions?\b",
+            r"\bdew\b|\bpermissions?\b",
             r"\b(?:unauthorized|not authorized|access denied|forbidden)\b",
             r"\b(?:ak/sk|access key)\b",
-            r"凭据",
-            r"权限",
-            r"鉴权失败",
-            r"认证失败",
+            r"凭据|权限|鉴权失败|认证失败",
         ),
         clauses=((r"\btokens?\b|令牌", r"\b(?:expired|invalid|no longer valid)\b|过期|失效|无效"),),
     ),
     FailureRule(
         "out_of_memory",
         "startup",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "troubleshooting pages",
         patterns=(r"[内显]存不足",),
         clauses=((r"\bmemory\b", r"\bexceed\w{0,3}\b"),),
@@ -270,12 +213,7 @@ FAILURES = (
         "startup",
         Evidence.EXIT,
         "words of Kubernetes",
-        clauses=(
-            (
-                r"\bcreate?\w{0,3} container\b|\bcontainer\b.{0,20}\bcreated\b|\bcreate container config\b",
-                _FAILED,
-            ),
-        ),
+        clauses=((r"\bcreate\w{0,1} container\b|\bcontainer\b.{0,20}\bcreated\b", _FAILED),),
         remedy="Check what the container is made from: its start command, environment, and the secrets"
         " and volumes that it names.",
     ),
@@ -285,12 +223,9 @@ FAILURES = (
         Evidence.EXIT,
         "troubleshooting pages, words of Linux and Kubernetes",
         patterns=(
-            r"\bexit(?:ed)? ?(?:with )?(?:code|status)\b",
-            r"\bexited\b",
-            r"\bterminated\b.{0,20}\b(?:code|status)\b",
-            r"\bsegmentation fault\b",
-            r"异常退出",
-            r"退出码",
+            r"\bexit(?:ed)? ?(?:with )?(?:code|status)\b|\bexited\b",
+            r"\bterminated\b.{0,20}\b(?:code|status)\b|\bsegmentation fault\b",
+            r"异常退出|退出码",
         ),
     ),
     FailureRule(
@@ -298,11 +233,7 @@ FAILURES = (
         "startup",
         Evidence.SYMPTOM,
         "words of Kubernetes",
-        patterns=(
-            r"\bcrash",
-            r"\bback ?off .{0,10}restarting\b",
-            r"崩溃",
-        ),
+        patterns=(r"\bcrash", r"\bback ?off .{0,10}restarting\b", r"崩溃"),
     ),
     FailureRule(
         "crash",
@@ -317,7 +248,7 @@ FAILURES = (
     FailureRule(
         "node",
         "",
-        Evidence.CAUSE,
+        Evidence.SPECIFIC,
         "events of resource pools, keywords",
         patterns=(r"\b(?:node|pool) status\b.{0,80}\babnormal\b",),
         clauses=((r"\b(?:nodes?|pools?)\b|节点|资源池", _ABNORMAL),),
@@ -328,13 +259,9 @@ FAILURES = (
         Evidence.SUMMARY,
         "service event table row 26; second generation texts; the limit is 20 minutes unless set",
         patterns=(
-            r"\btim(?:ed|e|ing) ?out\b",
-            r"\bdeadline exceeded\b",
-            r"\btime limit\b",
+            r"\btim(?:ed|e|ing) ?out\b|\bdeadline exceeded\b|\btime limit\b",
             r"\bnot .{0,30}\bin time\b",
-            r"超时",
-            r"时间超过.{0,20}(?:分钟|秒|小时)",
-            r"未在.{0,10}时间内",
+            r"超时|时间超过.{0,20}(?:分钟|秒|小时)|未在.{0,10}时间内",
         ),
     ),
     FailureRule(
@@ -342,10 +269,7 @@ FAILURES = (
         "startup",
         Evidence.SYMPTOM,
         "raw message about the container of a pod",
-        patterns=(
-            r"\brestart(?:s|ed|ing)?\b",
-            r"重启",
-        ),
+        patterns=(r"\brestart(?:s|ed|ing)?\b", r"重启"),
     ),
     FailureRule(
         "crash",
@@ -360,13 +284,10 @@ FAILURES = (
         "",
         Evidence.SUMMARY,
         "service event table rows 8, 27 and 28",
-        patterns=(
-            r"\broll(?:ed|ing|s)? ?back\b",
-            r"回滚",
-        ),
+        patterns=(r"\broll(?:ed|ing|s)? ?back\b", r"回滚"),
         clauses=((r"\b(?:updat|upgrad)\w{1,3}\b|更新|升级", _FAILED),),
     ),
-    # Known to tell of no deployment's cause; only so that they do not count as unclassified.
+    # These explain no failed deployment; they are here so that they do not count as unclassified.
     FailureRule(
         "other",
         "",
@@ -376,8 +297,3 @@ FAILURES = (
         remedy="Read the error in the text; stop or delete the service again, for it may go on costing.",
     ),
 )
-
-# The least that the texts of a reason prove, for failures that were stored without their grade.
-LEAST_EVIDENCE = {
-    rule.reason: min(other.evidence for other in FAILURES if other.reason == rule.reason) for rule in FAILURES
-}
