@@ -35,9 +35,9 @@ TYPES = {"n": "normal", "a": "abnormal"}
 Step = list[Event] | str
 
 
-def read_update(state: ServiceState, result: str, models: int, at: int) -> ServiceState:
-    """The state after the update log showed the update that began at NOW."""
-    update = Update(NOW, result, models=tuple(Model(f"model-{n}") for n in range(models)))
+def read_update(state: ServiceState, result: str, models: int, at: int, begin: int = NOW) -> ServiceState:
+    """The state after the update log showed one update."""
+    update = Update(begin, result, models=tuple(Model(f"model-{n}") for n in range(models)))
     return apply_updates(state, UpdateWindow((update,), observed_at=at), POLICY, at).state
 
 
@@ -65,7 +65,9 @@ def groupings(events: list[Event], settled_at: int, *, watched: bool) -> Iterato
     for size in (2, 3):
         pieces = [events[n : n + size] for n in range(0, len(events), size)]
         yield ["FAIL", *pieces]
-        for place in range(len(pieces) + 1):
+        # Each poll reads the updates first: what is later than the result is never read before it.
+        whole = sum(all(event in before for event in piece) for piece in pieces)
+        for place in range(whole + 1):
             yield ["RUNNING", *pieces[:place], "FAIL", *pieces[place:]]
 
 
@@ -193,6 +195,36 @@ def test_the_metric_the_page_and_the_pushed_alert_tell_the_same_cause() -> None:
     annotations = dict(alert.annotations)
     assert (annotations["cause_reason"], annotations["cause"]) == ("out_of_memory", text)
     assert annotations["remedy"] == page.failure.remedy
+
+
+RETRY = NOW + 400 * SECOND
+PULLED = Event(RETRY + 60 * SECOND, "normal", "pull image success")
+
+
+@pytest.mark.parametrize("first", ["update", "event"])
+def test_what_succeeds_in_a_retry_does_not_change_the_cause_of_the_failure_before(first: str) -> None:
+    state = opened(ServiceRow("s"), NOW - DAY, preexisting=True).state
+    state = read_update(state, "FAIL", 1, NOW + 300 * SECOND)
+    state = read_events(state, [Event(NOW + SECOND, "abnormal", "failed to pull image, retry later")])
+    if first == "update":
+        state = read_update(state, "RUNNING", 1, RETRY, RETRY)
+        state = read_events(state, [PULLED])
+    else:
+        state = read_events(state, [Event(RETRY, "normal", "start to deploy service"), PULLED])
+    assert state.cause is not None
+    assert state.cause.reason == "image_pull"
+
+
+def test_a_flood_of_events_leaves_the_first_of_the_retry_too() -> None:
+    state = opened(ServiceRow("s"), NOW - DAY, preexisting=False).state
+    state = read_update(state, "FAIL", 1, NOW + 300 * SECOND)
+    state = read_events(state, [Event(NOW + SECOND, "abnormal", "No module named 'a'")])
+    state = read_update(state, "RUNNING", 1, RETRY, RETRY)
+    flood = [Event(RETRY + n * SECOND, "abnormal", f"mount of volume {n} failed") for n in range(2, 100)]
+    state = read_events(state, [Event(RETRY + SECOND, "abnormal", "No module named 'b'"), *flood])
+    state = read_update(state, "FAIL", 1, RETRY + 300 * SECOND, RETRY)
+    assert state.cause is not None
+    assert state.cause.message == "No module named 'b'"
 
 
 def test_a_stored_cause_stays_when_the_events_before_it_are_no_longer_kept() -> None:
