@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from exporter import app as program
-from exporter import demo, once
+from exporter import classify, demo, once
 from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
 from exporter.config import ConfigError, load
@@ -269,17 +269,23 @@ def _add_classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config.file", dest="config_file", default="", metavar="FILE", help="with its own causes"
     )
+    parser.add_argument("--history", metavar="FILE", help=classify.HISTORY_HELP)
 
 
 def _classify(options: argparse.Namespace) -> int:
-    """Tell what an event text means: phase, reason, remedy."""
+    """Tell what an event text means: phase, reason, remedy; or which event of a history is the cause."""
     rules = load(options.config_file, os.environ).causes if options.config_file else ()
     classifier = Classifier([CustomRule(rule.reason, rule.pattern.pattern, rule.remedy) for rule in rules])
+    if options.history and options.text:
+        raise WrongUsageError("--history takes the place of a text.")
+    if options.history:
+        print(classify.explanation(classifier, options.history))
+        return 0
     texts = options.text or (line.rstrip("\n") for line in sys.stdin)
     if options.text and not any(" " in text for text in options.text):
         texts = [" ".join(options.text)]  # one text that was not quoted
     for text in texts:
-        print(once.meaning(classifier, text))
+        print(classify.meaning(classifier, text))
     return 0
 
 

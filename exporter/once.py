@@ -1,4 +1,4 @@
-"""One complete poll of everything, printed; and what an event text means, printed."""
+"""The command `once`: one complete poll of everything, printed."""
 
 import os
 import sys
@@ -11,8 +11,6 @@ from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.database import Store
 from exporter.app import VERSION, exposition, now_ms, revision
 from exporter.config import load
-from exporter.core.classifier.classifier import Classifier
-from exporter.core.records import ABNORMAL, NORMAL
 from exporter.engine.poller import Poller
 from exporter.engine.reporter import Reporter
 from exporter.engine.snapshot import Publisher
@@ -44,13 +42,3 @@ def run(config_file: str, storage_path: str, shard: Shard, log: FilteringBoundLo
     sys.stdout.buffer.writelines(pieces)
     sys.stdout.flush()
     return 0 if all(project.up for project in snapshot.projects) else 1
-
-
-def meaning(classifier: Classifier, text: str) -> str:
-    """What an event text is, in four lines."""
-    finding = classifier.classify(NORMAL, text)
-    if not finding.mark and not finding.reason:
-        # Not a step that is known, so it is told as the failure that it would be.
-        finding = classifier.classify(ABNORMAL, text)
-    rows = (("phase", finding.phase), ("reason", finding.reason), ("remedy", finding.remedy))
-    return "\n".join((text, *(f"  {name}: {value or '-'}" for name, value in rows)))

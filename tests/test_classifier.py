@@ -3,17 +3,23 @@
 # ruff: noqa: RUF001 - Chinese texts have Chinese punctuation
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.core.classifier.classifier import Classification, Classifier, CustomRule
+from exporter.core.classifier.evidence import Evidence
 from exporter.core.classifier.failure_rules import FAILURES
 from exporter.core.classifier.remedies import REASONS, REMEDIES
 from exporter.core.classifier.step_rules import PHASES
 
 BUILT_IN = Classifier()
+
+VARIANTS = yaml.safe_load((Path(__file__).parent / "data" / "event_variants.yml").read_text(encoding="utf-8"))
 
 # text, reason; all typed abnormal. The rows are those of the vendor's table of service events.
 ABNORMAL = {
@@ -226,6 +232,7 @@ NORMAL = {
     "[crash-restart 10.2.33] starting model": ("startup", "start"),
     "Service restart-failed-rollback started.": ("startup", "end"),
     "Service oom started.": ("startup", "end"),
+    "pull model image success": ("image_pull", "end"),
     "服务失败检测已启动": ("startup", "end"),
     "The service failed-rollback is quiet": ("", ""),
     # a step is a whole text, not a part of one
@@ -264,6 +271,53 @@ def test_a_normal_typed_text_that_tells_of_a_failure_is_one(text: str, reason: s
     finding = BUILT_IN.classify("normal", text)
     assert finding.reason == reason
     assert finding.mark == ""
+
+
+def variants(event_type: str, key: str) -> list[tuple[str, Any]]:
+    """Each documented text and each other way to write it, with what it means."""
+    return [(text, row[key]) for row in VARIANTS[event_type] for text in (row["text"], *row["variants"])]
+
+
+@pytest.mark.parametrize(("text", "reason"), variants("abnormal", "reason"))
+def test_a_failure_is_known_by_its_words_in_any_order_and_spelling(text: str, reason: str) -> None:
+    finding = BUILT_IN.classify("abnormal", text)
+    assert (finding.reason, finding.classified) == (reason, True)
+
+
+@pytest.mark.parametrize(("text", "step"), variants("normal", "step"))
+def test_a_step_is_known_in_every_spelling(text: str, step: list[str]) -> None:
+    finding = BUILT_IN.classify("normal", text)
+    assert ([finding.phase, finding.mark], finding.reason) == (step, "")
+
+
+def test_every_documented_text_has_at_least_three_variants() -> None:
+    assert all(len(set(row["variants"])) >= 3 for rows in VARIANTS.values() for row in rows)
+
+
+# What the text proves, whatever its reason is called.
+EVIDENCE = {
+    "[m 1.0.0] container was killed: out of memory, exit code 137. Restart it.": Evidence.SPECIFIC,
+    "container exited, exit code 1: ModuleNotFoundError: No module named 'cv2'": Evidence.SPECIFIC,
+    "health check failed: container was killed: out of memory": Evidence.SPECIFIC,
+    "failed to pull image, retry later": Evidence.SPECIFIC,
+    "The service is stopped because the account is in arrears.": Evidence.SPECIFIC,
+    "container exited, exit code 1": Evidence.EXIT,
+    "CreateContainerConfigError": Evidence.EXIT,
+    "health check failed: GET /health answered 503": Evidence.SYMPTOM,
+    "CrashLoopBackOff": Evidence.SYMPTOM,
+    "容器重启": Evidence.SYMPTOM,
+    "Failed to start service mnist.": Evidence.SUMMARY,
+    "The service is abnormal. Number of abnormal instances: 1": Evidence.SUMMARY,
+    "Service deployment timed out. Error: internal": Evidence.SUMMARY,
+    "Failed to update the service. The rollback failed.": Evidence.SUMMARY,
+    "Failed to stop the service. Error: internal": Evidence.NONE,
+    "Service mnist failed. Error: no one knows": Evidence.NONE,
+}
+
+
+@pytest.mark.parametrize(("text", "evidence"), EVIDENCE.items())
+def test_what_a_text_proves_is_judged_by_what_it_says(text: str, evidence: Evidence) -> None:
+    assert BUILT_IN.classify("abnormal", text).evidence is evidence
 
 
 @pytest.mark.parametrize("text", ["Service a failed. Error: no one knows", "", "[oom-net 0.0.1] \ud800"])
@@ -314,7 +368,7 @@ def test_a_rule_of_the_user_comes_first() -> None:
         ]
     )
     assert classifier.classify("abnormal", "failed to pull: NVIDIA old Driver") == Classification(
-        reason="gpu_driver", remedy="Reboot the node pool."
+        reason="gpu_driver", remedy="Reboot the node pool.", evidence=Evidence.SPECIFIC
     )
     assert classifier.classify("abnormal", "Insufficient resources.").remedy == REMEDIES["billing"]
     assert classifier.classify("abnormal", "Insufficient cpu").reason == "insufficient_resources"
@@ -361,6 +415,9 @@ def test_a_cause_far_behind_the_head_of_a_text_is_not_looked_for() -> None:
         "invalid exceed license account " * 10_000,
         "[" + "1." * 100_000,
         " " * 1_000_000,
+        "a, image " * 100_000,
+        ". " * 100_000,
+        "a-" * 100_000,
     ],
 )
 def test_no_text_holds_up_the_classifier(text: str) -> None:

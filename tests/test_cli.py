@@ -1,6 +1,7 @@
 """The commands that do one thing and end, through their door; `run` has a file of its own."""
 
 import io
+import json
 import re
 import shutil
 import signal
@@ -209,6 +210,61 @@ def test_own_causes_come_first(command: Command, tmp_path: Path) -> None:
     config = configured(tmp_path, project("http://127.0.0.1:1"), causes=[own])
     rows = command("classify", f"--config.file={config}", "NVIDIA: no driver").out.splitlines()
     assert rows[2:] == ["  reason: gpu_driver", "  remedy: Reboot the node pool."]
+
+
+HISTORY = [
+    (0, "normal", "start to deploy service"),
+    (20, "abnormal", "Insufficient resources. Wait until idle resources are sufficient."),
+    (40, "normal", "[m 1.0.0] schedule resource success"),
+    (60, "abnormal", "OOMKilled"),
+    (90, "abnormal", "Failed to start service m, token=abc"),
+]
+ROWS = [
+    {"occur_time": 1_700_000_000_000 + at * 1000, "event_type": kind, "event_info": text}
+    for at, kind, text in HISTORY
+]
+HISTORY_FILES = {
+    "yaml": yaml.safe_dump(ROWS),
+    "json lines": "\n".join(json.dumps(row) for row in ROWS) + "\n",
+    "the API's answer": json.dumps({"service_id": "s", "events": ROWS}, indent=1),
+}
+
+
+@pytest.mark.parametrize("form", HISTORY_FILES)
+def test_the_cause_of_a_history_is_explained(command: Command, tmp_path: Path, form: str) -> None:
+    file = tmp_path / "history"
+    file.write_text(HISTORY_FILES[form], encoding="utf-8")
+    result = command("classify", f"--history={file}")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines()[:-1] == [
+        f"2023-11-14T22:13:40Z  recovered  insufficient_resources: {HISTORY[1][2]}",
+        "2023-11-14T22:14:20Z  specific   out_of_memory: OOMKilled",
+        "2023-11-14T22:14:50Z  summary    crash: Failed to start service m, token=<secret>",
+        "cause: out_of_memory, 2023-11-14T22:14:20Z",
+        "  text: OOMKilled",
+        "  why: it is the first of the highest grade here, specific: it says what to fix",
+    ]
+
+
+def test_a_history_without_a_failure_has_no_cause(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "history"
+    file.write_text(json.dumps(ROWS[:1]))
+    assert command("classify", f"--history={file}").out.startswith("cause: none;")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "a: [", '[{"occur_time": "x"}]', "5", "[1]"])
+def test_a_history_that_cannot_be_read_is_told_in_one_sentence(
+    command: Command, tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "history"
+    file.write_text(text)
+    result = command("classify", f"--history={file}")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("modelarts-exporter: The history ")
+
+
+def test_a_history_takes_the_place_of_a_text(command: Command) -> None:
+    assert command("classify", "--history=f", "text").code == 2
 
 
 # -- once

@@ -51,7 +51,8 @@ def apply_events(
         deployment_phases = phases.with_event(deployment_phases, key.time, finding)
         if finding.reason:
             amounts[REASON + finding.reason] += times
-            failure_events.append(FailureEvent(key.time, finding.reason, scrub(key.text, LONGEST_MESSAGE)))
+            message = scrub(key.text, LONGEST_MESSAGE)
+            failure_events.append(FailureEvent(key.time, finding.reason, message, finding.evidence))
             unclassified += 0 if finding.classified else times
         past.append(
             PastEvent(
@@ -69,7 +70,7 @@ def apply_events(
         state, events=applied.ledger, counters=totals, phases=deployment_phases, last_events=last_events
     )
     return Outcome(
-        with_failure_events(after, tuple(failure_events)),
+        with_failure_events(after, failure_events),
         anomalies=applied.anomalies,
         unknown=tuple(unknown),
         events=() if preexisting else tuple(posted),

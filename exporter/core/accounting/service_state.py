@@ -8,7 +8,8 @@ from exporter.core.accounting.counters import Counters, born, report
 from exporter.core.accounting.history import PastEvent, PastUpdate
 from exporter.core.accounting.ledger import Anomaly, Ledger
 from exporter.core.accounting.phases import Phases
-from exporter.core.classifier.classifier import Classifier
+from exporter.core.classifier.classifier import LEAST_EVIDENCE, Classifier
+from exporter.core.classifier.evidence import Evidence
 from exporter.core.records import (
     ABNORMAL,
     EVENT_TYPES,
@@ -54,11 +55,19 @@ ROW_COUNTERS = (INVOCATIONS, FAILED_INVOCATIONS)
 
 
 class FailureEvent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """An event that tells of a failure, scrubbed, as it may be the cause of a failed update."""
+    """An event of a failure, scrubbed, that may be the cause of a failed update."""
 
     occur_time: int
     reason: str
     message: str
+    evidence: Evidence | None = None  # None: stored by a version that did not grade
+
+    @property
+    def grade(self) -> Evidence:
+        """What the text proves about the cause; the reasons without a built-in rule are the user's."""
+        if self.evidence is not None:
+            return self.evidence
+        return LEAST_EVIDENCE.get(self.reason, Evidence.SPECIFIC)
 
 
 class AlertState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -183,11 +192,14 @@ def without_call_totals(row: ServiceRow) -> ServiceRow:
 
 
 def with_error(state: ServiceState, error_msg: str, classifier: Classifier) -> ServiceState:
-    """The account after the detail told why the service failed; only for want of an event that does."""
-    if state.settled is None or not state.failing or state.cause is not None or not error_msg.strip():
+    """The state after the detail's error was read: it is the cause if it proves more than the present one."""
+    if state.settled is None or not state.failing or not error_msg.strip():
         return state
     finding = classifier.classify(ABNORMAL, error_msg)
-    failure = FailureEvent(state.settled.update_time, finding.reason, scrub(error_msg, LONGEST_MESSAGE))
+    if state.cause is not None and finding.evidence <= state.cause.grade:
+        return state
+    message = scrub(error_msg, LONGEST_MESSAGE)
+    failure = FailureEvent(state.settled.update_time, finding.reason, message, finding.evidence)
     return msgspec.structs.replace(state, cause=failure)
 
 

@@ -27,7 +27,7 @@ REMEDIES = {
         "the disk of the node is larger than the unpacked image; then deploy again."
     ),
     "image_build": (
-        "Read the build log of the model version, mend the Dockerfile, the dependencies or config.json, "
+        "Read the build log of the model version, fix the Dockerfile, the dependencies or config.json, "
         "and import the model again."
     ),
     "health_check": (
