@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ import yaml
 
 from exporter.cli import COMMANDS, main
 from exporter.emulator import DEFAULT_PROJECT, Cloud, Server
-from exporter.emulator.faults import html
+from exporter.emulator.faults import error, html
 
 from .commands import POLL, Config, access_key, configured, password, project, samples, value
 from .live.processes import PATIENCE_SECONDS, Process, until
@@ -282,7 +283,7 @@ def fleet(cloud: Cloud) -> str:
 def test_once_prints_one_complete_poll(command: Command, cloud: Cloud, url: str, tmp_path: Path) -> None:
     service_id = fleet(cloud)
     result = command("once", f"--config.file={configured(tmp_path, project(url))}")
-    assert (result.code, result.err) == (0, "")
+    assert (result.code, result.err) == (0, "prod: 1 services, all were read.\n")
     (info,) = samples(result.out, "modelarts_service_last_failure_info")
     about = {"project": "prod", "service_id": service_id, "service_name": "mnist"}
     cause = {"reason": "image_pull", "message": "failed to pull image, retry later"}
@@ -319,9 +320,11 @@ def test_once_fails_if_a_project_fails_and_still_prints_the_others(
     locked_out = project(url, "locked-out", auth=password(url, "not the password"))
     result = command("once", f"--config.file={configured(tmp_path, locked_out, project(url))}")
     assert result.code == 1
-    (line,) = result.err.splitlines()
+    line, *summary = result.err.splitlines()
     assert "cannot list services" in line
     assert "project=locked-out" in line
+    assert summary[0].startswith("locked-out: 0 services, all were read. The list could not be read: ")
+    assert summary[1:] == ["prod: 1 services, all were read."]
     assert "not the password" not in result.err + result.out
     assert value(result.out, "modelarts_up", project="locked-out") == 0
     assert value(result.out, "modelarts_up", project="prod") == 1
@@ -334,7 +337,7 @@ def test_once_ends_if_the_cloud_does_not_respond(command: Command, tmp_path: Pat
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         result = command("once", f"--config.file={configured(tmp_path, project(url))}")
     assert result.code == 1
-    assert result.err.count("\n") == 1
+    assert result.err.count("\n") == 2
     assert value(result.out, "modelarts_up", project="prod") == 0
 
 
@@ -344,9 +347,54 @@ def test_once_ends_although_a_service_cannot_be_read(
     fleet(cloud)
     cloud.faults.add(html(endpoint="events", times=None))
     result = command("once", f"--config.file={configured(tmp_path, project(url))}")
+    assert result.code == 1
     assert "cannot read service" in result.err
+    *_, project_line, error_line = result.err.splitlines()
+    assert project_line == "prod: 1 services, 1 could not be read."
+    assert error_line.startswith("prod: 1 of them: Reading an event log failed with HTTP 502")
     assert value(result.out, "modelarts_service_up") == 0
     assert value(result.out, "modelarts_service_updates_total", result="FAIL") == 1
+
+
+def test_once_names_the_permission_that_is_missing(
+    command: Command, cloud: Cloud, url: str, tmp_path: Path
+) -> None:
+    for number in range(5):
+        cloud.add_service(name=f"service-{number}")
+    cloud.faults.add(error(403, "ModelArts.0203", "Forbidden", endpoint="logs", times=None))
+    result = command("once", f"--config.file={configured(tmp_path, project(url))}")
+    assert result.code == 1
+    *_, project_line, error_line = result.err.splitlines()
+    assert project_line == "prod: 5 services, 5 could not be read."
+    assert error_line.startswith("prod: 5 of them: ")
+    assert "grant the permission modelarts:service:getLogs" in error_line
+
+
+def test_once_reads_each_service_once_whatever_the_limits(
+    command: Command, cloud: Cloud, url: str, tmp_path: Path
+) -> None:
+    for number in range(30):
+        service_id = cloud.add_service(name=f"service-{number}")
+        cloud.begin_update(service_id)  # which `run` would read again and again
+    poll = {"interval": "1s", "active_interval": "100ms", "sweep_interval": "1s", "lateness": "5s"}
+    result = command("once", f"--config.file={configured(tmp_path, project(url, rate_limit=40), poll=poll)}")
+    assert result.code == 0
+    asked = Counter((request.endpoint, request.service_id) for request in cloud.requests)
+    del asked["token", None]
+    assert set(asked.values()) == {1}
+    assert len(asked) == 1 + 2 * 30
+
+
+def test_once_finds_the_cause_that_only_the_detail_tells(
+    command: Command, cloud: Cloud, url: str, tmp_path: Path
+) -> None:
+    service_id = cloud.add_service(name="mnist")
+    cloud.add_update(service_id, "FAIL")
+    cloud.set_status(service_id, "failed", error_msg="ModelArts.3520: no port")
+    result = command("once", f"--config.file={configured(tmp_path, project(url))}")
+    (info,) = samples(result.out, "modelarts_service_last_failure_info")
+    assert info.labels["message"] == "ModelArts.3520: no port"
+    assert Counter(request.endpoint for request in cloud.requests)["detail"] == 1
 
 
 def by_token_file(url: str, directory: Path) -> Config:
@@ -376,7 +424,7 @@ def test_every_way_to_sign_in_leads_to_the_services(
     fleet(cloud)
     auth = {"password": password(url), "aksk": access_key()}.get(way) or by_token_file(url, tmp_path)
     result = command("once", f"--config.file={configured(tmp_path, project(url, auth=auth))}")
-    assert (result.code, result.err) == (0, "")
+    assert (result.code, result.err) == (0, "prod: 1 services, all were read.\n")
     assert value(result.out, "modelarts_services") == 1
 
 

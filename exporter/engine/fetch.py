@@ -28,7 +28,7 @@ class PollJob(msgspec.Struct, frozen=True):
     update_time_filter: int | None = None  # read only this entry of the update log
     had_updates: bool = False  # its update log was read before, and held something
     events_after: int | None = None  # read only events later than this
-    detail: bool = False
+    detail: bool = False  # read no log, but why the service failed, as its detail tells
 
 
 class PollResult(NamedTuple):
@@ -47,7 +47,9 @@ class PollResult(NamedTuple):
     @property
     def error(self) -> RemoteError | None:
         """The first thing that went wrong."""
-        return next((part for part in (self.updates, self.events) if isinstance(part, RemoteError)), None)
+        return next(
+            (part for part in (self.updates, self.events, self.detail) if isinstance(part, RemoteError)), None
+        )
 
 
 # What comes of a job.
@@ -63,14 +65,13 @@ def list_services(source: Source) -> ServiceList | RemoteError:
 
 
 def poll_service(source: Source, job: PollJob) -> PollResult:
-    """Read both logs of a service; a failure of one does not hide the other."""
+    """Read both logs of a service; a failure of one does not hide the other. Or read its detail instead."""
+    if job.detail:
+        return PollResult(job, detail=_or_error(lambda: source.read_detail(job.service_id)))
     updates = _read_updates(source, job)
     if isinstance(updates, _ENDS_THE_JOB):
         return PollResult(job, updates)
-    events = _or_error(lambda: source.read_events(job.service_id, job.events_after))
-    if not job.detail or isinstance(events, _ENDS_THE_JOB):
-        return PollResult(job, updates, events)
-    return PollResult(job, updates, events, _or_error(lambda: source.read_detail(job.service_id)))
+    return PollResult(job, updates, _or_error(lambda: source.read_events(job.service_id, job.events_after)))
 
 
 def _read_updates(source: Source, job: PollJob) -> UpdateWindow | RemoteError:

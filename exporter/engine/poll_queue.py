@@ -98,14 +98,12 @@ class PollQueue:
         """A read is over, and `state` is what it made of the service."""
         job = result.job
         poll_state = self._poll_states[job.service_id]
-        asked = result.detail is not None and state.settled is not None
         self._poll_states[job.service_id] = msgspec.structs.replace(
             poll_state,
             tried_at=job.begun,
             succeeded_at=job.begun if result.error is None else poll_state.succeeded_at,
             full_at=job.begun if result.whole else poll_state.full_at,
             failures=0 if result.error is None else poll_state.failures + 1,
-            asked_why=state.settled.update_time if asked and state.settled else poll_state.asked_why,
         )
         self.plan(state, now)
 
@@ -135,6 +133,16 @@ class PollQueue:
                 self._turn += 1
                 return self._job(state_of(service_id), now)
         return None
+
+    def detail_job(self, state: ServiceState, now: int) -> PollJob | None:
+        """The read of the detail that tells why the newest update failed, if no event does; once for each."""
+        service_id = state.row.service_id
+        poll_state = self._poll_states[service_id]
+        if not schedule.wants_detail(state, poll_state):
+            return None
+        asked = msgspec.structs.replace(poll_state, asked_why=state.settled and state.settled.update_time)
+        self._poll_states[service_id] = asked
+        return PollJob(service_id, begun=Ticks(now), detail=True)
 
     def _take(self, urgency: Urgency) -> str | None:
         """The first in line of those with this urgency.
@@ -175,7 +183,6 @@ class PollQueue:
             update_time_filter=schedule.update_time_filter(state, poll_state, self._intervals, now),
             had_updates=state.newest is not None,
             events_after=state.events.watermark,
-            detail=schedule.wants_detail(state, poll_state),
         )
 
     def _collect(self, now: int) -> None:

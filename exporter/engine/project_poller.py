@@ -9,6 +9,7 @@ of a project's state happens in a call of this object, on the loop's thread; not
     written   ->                          the value is durable; readers may see it
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -60,6 +61,8 @@ class ProjectPoller:
         self._queue = PollQueue(settings.intervals, settings.concurrency)
         for state in self._state.services.values():
             self._queue.begin(state, tick)
+        self._details: deque[PollJob] = deque()  # reads of why a service failed, asked for by a poll
+        self._details_under_way = 0
         self._list_due: Ticks | None = tick  # None while it is being read
         self._login_refused = True  # until the first list has shown that the credential is accepted
         self._cycle_begun: Ticks | None = None
@@ -87,6 +90,7 @@ class ProjectPoller:
             self.resources = resources
             self._list_due, self._login_refused = tick, True
             self._queue.abandon_reads(self._state.services.values(), tick)
+            self._details_under_way = 0
         self._queue.reconfigure(settings.intervals, settings.concurrency, self._state.services.values(), tick)
 
     def stop(self) -> None:
@@ -103,16 +107,19 @@ class ProjectPoller:
             self._list_due = None
             jobs.append(ListJob(tick))
         while self._has_room:
-            job = self._queue.next_job(self._state.services.__getitem__, tick)
-            if job is None:
+            if self._details:
+                self._details_under_way += 1
+                jobs.append(self._details.popleft())
+            elif (job := self._queue.next_job(self._state.services.__getitem__, tick)) is not None:
+                jobs.append(job)
+            else:
                 break
-            jobs.append(job)
         return jobs
 
     @property
     def _has_room(self) -> bool:
         """Whether a service may be polled: a thread is free, and the credential is not refused."""
-        under_way = self._queue.reading + (self._list_due is None)
+        under_way = self._queue.reading + self._details_under_way + (self._list_due is None)
         return not self._login_refused and under_way < self.settings.concurrency
 
     def next_due(self) -> int | None:
@@ -122,7 +129,8 @@ class ProjectPoller:
 
     def caught_up(self, tick: Ticks) -> bool:
         """Whether it was listed, or failed to be, and no service that was due is unread."""
-        return self._state.up is not None and (self._login_refused or not self._queue.overdue(tick))
+        reading = self._details or self._details_under_way or self._queue.overdue(tick)
+        return self._state.up is not None and (self._login_refused or not reading)
 
     # --- answers -----------------------------------------------------------------------------------
 
@@ -130,7 +138,9 @@ class ProjectPoller:
         """Take over the result of a job."""
         if isinstance(result.error if isinstance(result, PollResult) else result, Stopping):
             return  # nobody asked the cloud
-        if isinstance(result, PollResult):
+        if isinstance(result, PollResult) and result.job.detail:
+            self._detail_read(result, tick)
+        elif isinstance(result, PollResult):
             self._polled(result, now, tick)
         else:
             self._listed(job.begun, result, now, tick)
@@ -163,14 +173,25 @@ class ProjectPoller:
         else:
             self._outcomes.append((service_id, outcome))
             self._queue.was_read(result, outcome.state, tick)
+            detail = self._queue.detail_job(outcome.state, tick)
+            if detail is not None:
+                self._details.append(detail)
+        self._note_refusal(result, tick)
+        self._polls.append(PollOutcome(result, before, outcome))
+        self._cycle_waits_for.discard(service_id)
+        self._end_cycle(tick)
+
+    def _detail_read(self, result: PollResult, tick: Ticks) -> None:
+        self._details_under_way -= 1
+        self._state.apply_detail(result)
+        self._note_refusal(result, tick)
+
+    def _note_refusal(self, result: PollResult, tick: Ticks) -> None:
         if isinstance(result.error, Refused):
             # The list alone finds out when the credential is accepted again.
             self._login_refused = True
             if self._list_due is not None:
                 self._list_due = tick
-        self._polls.append(PollOutcome(result, before, outcome))
-        self._cycle_waits_for.discard(service_id)
-        self._end_cycle(tick)
 
     # A cycle is a list and the reads that were due with it; the next one begins with a list after its end.
 

@@ -187,6 +187,14 @@ class ProjectState:
             self.totals = project_totals.observe(self.totals, outcome.observations, now)
         return msgspec.structs.replace(outcome, state=state)
 
+    def apply_detail(self, result: PollResult) -> None:
+        """Take over why a service failed, if its detail says so."""
+        state = self.services.get(result.job.service_id)
+        if state is not None and isinstance(result.detail, ServiceRow):
+            explained = service_state.with_error(state, result.detail.error_msg, self.settings.classifier)
+            if explained is not state:
+                self._set(result.job.service_id, explained)
+
     def _applied(self, state: ServiceState, result: PollResult, now: EpochMs) -> Outcome:
         policy, classifier = self.settings.policy, self.settings.classifier
         steps = []
@@ -197,8 +205,6 @@ class ProjectState:
         if isinstance(result.events, EventWindow):
             steps.append(apply_events(state, result.events, policy, classifier, now))
             state = steps[-1].state
-        if isinstance(result.detail, ServiceRow):
-            state = service_state.with_error(state, result.detail.error_msg, classifier)
         return service_state.joined(state, steps)
 
     def _with_alert(self, state: ServiceState, now: EpochMs) -> ServiceState:
