@@ -231,15 +231,15 @@ def result_rank(update: Update) -> tuple[int, int]:
 
 def joined(state: ServiceState, steps: Iterable[Outcome]) -> Outcome:
     """One outcome of several steps that led to `state`."""
-    told = list(steps)
+    outcomes = list(steps)
     return Outcome(
         state,
-        observations=tuple(item for step in told for item in step.observations),
-        anomalies=tuple(item for step in told for item in step.anomalies),
-        unknown=tuple(item for step in told for item in step.unknown),
-        updates=tuple(item for step in told for item in step.updates),
-        events=tuple(item for step in told for item in step.events),
-        unclassified=sum(step.unclassified for step in told),
-        past_updates=tuple(item for step in told for item in step.past_updates),
-        past_events=tuple(item for step in told for item in step.past_events),
+        observations=tuple(item for step in outcomes for item in step.observations),
+        anomalies=tuple(item for step in outcomes for item in step.anomalies),
+        unknown=tuple(item for step in outcomes for item in step.unknown),
+        updates=tuple(item for step in outcomes for item in step.updates),
+        events=tuple(item for step in outcomes for item in step.events),
+        unclassified=sum(step.unclassified for step in outcomes),
+        past_updates=tuple(item for step in outcomes for item in step.past_updates),
+        past_events=tuple(item for step in outcomes for item in step.past_events),
     )
