@@ -134,7 +134,7 @@ class Poll(Section):
     active_interval: PositiveMilliseconds = Field(
         default=10_000,
         description="How often a service is read that is open, deploying or has just changed: the delay of "
-        "its alerts.",
+        "its alerts. What goes on for more than half an hour is read less often.",
     )
     sweep_interval: PositiveMilliseconds = Field(
         default=300_000,

@@ -1,16 +1,25 @@
-"""Whose turn it is: the services of one project in the order of the schedule, and those being read.
+"""Which service of a project is read next.
 
+`exporter.core.polling.schedule` says when a service is due and how urgent it is; this keeps them in order.
+A service is in one of three places:
+
+    not due yet     ordered by when it will be due
+    due             ordered by urgency, and within one urgency by age; it waits for a fetcher
+    being read      until its answer is here; then it is planned anew
+
+A service that is due only moves forward: a change of its row makes it more urgent, nothing makes it less so.
 Owned by the writer thread. Times are ticks (ms) of a clock that never steps back.
 """
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 import msgspec
 
 from exporter.core.accounting.service_state import ServiceState
 from exporter.core.polling import schedule
-from exporter.core.polling.schedule import NextPoll, PollIntervals, PollState
+from exporter.core.polling.schedule import NextPoll, PollIntervals, PollState, Rank, Urgency
 from exporter.core.times import Ticks
 from exporter.engine.fetch import PollJob, PollResult
 
@@ -26,12 +35,15 @@ class PollQueue:
 
     def __init__(self, intervals: PollIntervals, concurrency: int) -> None:
         self._intervals, self._concurrency = intervals, concurrency
-        self._polled: dict[str, PollState] = {}
+        self._poll_states: dict[str, PollState] = {}
         self._next_polls: dict[str, NextPoll] = {}  # not due yet
         self._by_due: list[tuple[int, str]] = []
-        self._urgency: dict[str, int] = {}  # due, and waiting for a fetcher
-        self._ready: list[tuple[int, str]] = []
+        self._waiting: dict[str, NextPoll] = {}  # due
+        # By urgency, and by whether the last read failed. An entry that is no longer true stays until it
+        # comes to the front.
+        self._lines: defaultdict[tuple[Urgency, bool], list[tuple[Rank, str]]] = defaultdict(list)
         self._reading: dict[str, bool] = {}  # by service_id: whether its last read had failed
+        self._turn = 0
 
     def reconfigure(
         self, intervals: PollIntervals, concurrency: int, states: Iterable[ServiceState], now: int
@@ -56,41 +68,44 @@ class PollQueue:
 
     @property
     def reading(self) -> int:
-        """Jobs under way."""
+        """How many services are being read."""
         return len(self._reading)
 
     def overdue(self, now: int) -> frozenset[str]:
         """The services that are due and not read yet, and those being read."""
         self._collect(now)
-        return frozenset(self._urgency.keys() | self._reading.keys())
+        return frozenset(self._waiting.keys() | self._reading.keys())
 
     def begin(self, state: ServiceState, now: int) -> None:
         """A service is there that was not, or must be read anew."""
-        self._polled[state.row.service_id] = PollState()
+        changed = schedule.changed_before(state, self._intervals)
+        self._poll_states[state.row.service_id] = PollState(changed_at=now if changed else None)
         self.plan(state, now)
 
     def changed(self, state: ServiceState, now: int) -> None:
         """The service's row changed beyond its call totals."""
         service_id = state.row.service_id
-        self._polled[service_id] = msgspec.structs.replace(self._polled[service_id], changed_at=now)
+        poll_state = self._poll_states[service_id]
+        self._poll_states[service_id] = msgspec.structs.replace(poll_state, changed_at=now)
         self.plan(state, now)
 
     def end(self, service_id: str) -> None:
         """The service is gone."""
-        for memory in (self._polled, self._next_polls, self._urgency, self._reading):
+        for memory in (self._poll_states, self._next_polls, self._waiting, self._reading):
             memory.pop(service_id, None)
 
     def was_read(self, result: PollResult, state: ServiceState, now: int) -> None:
-        """A job is done, and made this of the account."""
+        """A read is over, and `state` is what it made of the service."""
         job = result.job
-        polled = self._polled[job.service_id]
+        poll_state = self._poll_states[job.service_id]
         asked = result.detail is not None and state.settled is not None
-        self._polled[job.service_id] = msgspec.structs.replace(
-            polled,
+        self._poll_states[job.service_id] = msgspec.structs.replace(
+            poll_state,
             tried_at=job.begun,
-            full_at=job.begun if result.whole else polled.full_at,
-            failures=0 if result.error is None else polled.failures + 1,
-            asked_why=state.settled.update_time if asked and state.settled else polled.asked_why,
+            succeeded_at=job.begun if result.error is None else poll_state.succeeded_at,
+            full_at=job.begun if result.whole else poll_state.full_at,
+            failures=0 if result.error is None else poll_state.failures + 1,
+            asked_why=state.settled.update_time if asked and state.settled else poll_state.asked_why,
         )
         self.plan(state, now)
 
@@ -99,56 +114,68 @@ class PollQueue:
         self._reading.pop(service_id, None)
 
     def plan(self, state: ServiceState, now: int) -> None:
-        """Find the service's next turn."""
+        """Find out when the service is read next."""
         service_id = state.row.service_id
         if service_id in self._reading:
             return
-        next_poll = schedule.next_poll(state, self._polled[service_id], self._intervals, now)
-        if service_id in self._urgency:
-            if next_poll.due <= now:
-                self._await(service_id, next_poll.urgency)
-        elif self._next_polls.get(service_id) != next_poll:
+        next_poll = schedule.next_poll(state, self._poll_states[service_id], self._intervals, now)
+        if next_poll.due <= now:
+            self._next_polls.pop(service_id, None)
+            self._wait(service_id, next_poll)
+        elif service_id not in self._waiting and self._next_polls.get(service_id) != next_poll:
             self._next_polls[service_id] = next_poll
             heapq.heappush(self._by_due, (next_poll.due, service_id))
 
-    def next_job(self, account_of: Callable[[str], ServiceState], now: int) -> PollJob | None:
-        """The most urgent job, or None.
+    def next_job(self, state_of: Callable[[str], ServiceState], now: int) -> PollJob | None:
+        """The read that is next, or None if no service is due; it is under way from here on."""
+        self._collect(now)
+        for urgency in schedule.order_of_turn(self._turn):
+            service_id = self._take(urgency)
+            if service_id is not None:
+                self._turn += 1
+                return self._job(state_of(service_id), now)
+        return None
+
+    def _take(self, urgency: Urgency) -> str | None:
+        """The first in line of those with this urgency.
 
         Half of the fetchers at most work on services whose last read failed, so that a broken service
         that lets every request run into its timeout delays no other.
         """
-        self._collect(now)
-        passed_over: list[tuple[int, str]] = []
-        job = None
-        while self._ready and job is None:
-            urgency, service_id = heapq.heappop(self._ready)
-            if self._urgency.get(service_id) != urgency:
-                continue  # an older entry of one that became more urgent, or is gone
-            if self._polled[service_id].failures and sum(self._reading.values()) >= max(
-                self._concurrency // 2, 1
-            ):
-                passed_over.append((urgency, service_id))
-                continue
-            job = self._job(account_of(service_id), now)
-        self._put_back(passed_over)
-        return job
+        may_fail = sum(self._reading.values()) < max(self._concurrency // 2, 1)
+        lines = [
+            self._lines[urgency, failed]
+            for failed in (False, True)
+            if (may_fail or not failed) and self._has_first(urgency, failed)
+        ]
+        if not lines:
+            return None
+        _, service_id = heapq.heappop(min(lines, key=lambda line: line[0]))
+        del self._waiting[service_id]
+        return service_id
 
-    def _put_back(self, entries: Iterable[tuple[int, str]]) -> None:
-        for entry in entries:
-            heapq.heappush(self._ready, entry)
+    def _has_first(self, urgency: Urgency, failed: bool) -> bool:
+        """Whether a service waits in this line; removes entries of those that moved forward or are gone."""
+        line = self._lines[urgency, failed]
+        while line:
+            rank, service_id = line[0]
+            waiting = self._waiting.get(service_id)
+            if waiting is not None and (waiting.urgency, waiting.rank) == (urgency, rank):
+                return True
+            heapq.heappop(line)
+        return False
 
     def _job(self, state: ServiceState, now: int) -> PollJob:
         service_id = state.row.service_id
-        polled = self._polled[service_id]
-        del self._urgency[service_id]
-        self._reading[service_id] = polled.failures > 0
+        poll_state = self._poll_states[service_id]
+        self._reading[service_id] = poll_state.failures > 0
         return PollJob(
             service_id,
             begun=Ticks(now),
-            update_time_filter=schedule.instant(state, polled, self._intervals, now),
+            update_time_filter=schedule.update_time_filter(state, poll_state, self._intervals, now),
             had_updates=state.newest is not None,
             events_after=state.events.watermark,
-            detail=schedule.wants_detail(state, polled),
+            detail=schedule.wants_detail(state, poll_state),
         )
 
     def _collect(self, now: int) -> None:
@@ -157,9 +184,11 @@ class PollQueue:
             next_poll = self._next_polls.get(service_id)
             if next_poll is not None and next_poll.due == due:
                 del self._next_polls[service_id]
-                self._await(service_id, next_poll.urgency)
+                self._wait(service_id, next_poll)
 
-    def _await(self, service_id: str, urgency: int) -> None:
-        if urgency < self._urgency.get(service_id, urgency + 1):
-            self._urgency[service_id] = urgency
-            heapq.heappush(self._ready, (urgency, service_id))
+    def _wait(self, service_id: str, next_poll: NextPoll) -> None:
+        before = self._waiting.get(service_id)
+        if before is None or (next_poll.urgency, next_poll.rank) < (before.urgency, before.rank):
+            self._waiting[service_id] = next_poll
+            line = self._lines[next_poll.urgency, self._poll_states[service_id].failures > 0]
+            heapq.heappush(line, (next_poll.rank, service_id))
