@@ -79,7 +79,7 @@ class Project:
             self._open(service_id, -24 * HOUR)
         self._next_change_at = self.now
         self._draw_next_change()
-        for service_id in self.random.sample(list(self.services.keys() - set(self.stuck)), deploying):
+        for service_id in self.random.sample([s for s in self.services if s not in self.stuck], deploying):
             self._deploy(service_id, self.now - self.random.randrange(DEPLOYMENT))
         if read_before:
             self._begin_all()

@@ -150,13 +150,26 @@ def test_a_read_that_failed_does_not_bring_a_quiet_service_forward() -> None:
 
 
 def test_a_change_whose_read_was_abandoned_by_a_reload_goes_first_again() -> None:
-    services = Services([quiet("quiet"), active("active"), quiet("changed")])
+    services = Services([quiet("a"), quiet("changed"), quiet("z")])
     services.change("changed")
     assert services.take() is not None
     services.queue.abandon_reads(services.states.values(), services.tick)
     longer = msgspec.structs.replace(INTERVALS, sweep_interval=2 * INTERVALS.sweep_interval)
     services.queue.reconfigure(longer, 4, services.states.values(), services.tick)
-    assert services.take_all() == ["changed", "active", "quiet"]
+    assert services.take_all() == ["changed", "a", "z"]
+
+
+def test_a_service_that_is_due_stays_so_when_the_intervals_grow_and_is_read_once() -> None:
+    services = Services([quiet("a")])
+    job = services.take()
+    assert job is not None
+    services.end(job)
+    services.tick += INTERVALS.sweep_interval
+    assert services.queue.overdue(services.tick) == {"a"}
+    longer = msgspec.structs.replace(INTERVALS, sweep_interval=100 * INTERVALS.sweep_interval)
+    services.queue.reconfigure(longer, 4, services.states.values(), services.tick)
+    assert services.queue.next_due() is None
+    assert services.take_all() == ["a"]
 
 
 def test_a_service_that_is_gone_is_not_read() -> None:
