@@ -20,7 +20,7 @@ from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.database import Store
 from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.server import WebServer
-from exporter.config import Config, ConfigError, load
+from exporter.config import Config, ConfigError, load, warnings
 from exporter.config.web import WebConfig, load_web_config
 from exporter.core.alerting.notifications import ALERTNAME
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
@@ -223,6 +223,8 @@ class Exporter:
 
     def _apply(self, config: Config, before: Config | None) -> None:
         """Poll, show and push by this configuration from now on; what is as it was `before` goes on."""
+        for sentence in warnings(config):
+            self._log.warning("the configuration may be wrong", warning=sentence)
         self._classifier = classifier(config)
         alerts_changed = before is None or (before.alertmanager, before.causes) != (
             config.alertmanager,

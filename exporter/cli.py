@@ -14,7 +14,7 @@ from exporter import app as program
 from exporter import classify, demo, once
 from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
-from exporter.config import ConfigError, load
+from exporter.config import ConfigError, load, warnings
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.emulator import ScenarioError, scenario_names, scenario_server
 from exporter.factory import Shard
@@ -240,6 +240,8 @@ def _check_config(options: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error)
         return CANNOT_RUN
+    for sentence in warnings(config):
+        print(f"{options.file}: warning: {sentence}", file=sys.stderr)
     names = ", ".join(project.name for project in config.projects)
     print(f"{options.file}: valid; projects: {names}")
     return 0

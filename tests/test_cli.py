@@ -535,3 +535,30 @@ def test_what_the_emulated_cloud_cannot_do_is_one_sentence(command: Command) -> 
             assert (result.code, result.out) == (1, "")
             assert result.err.startswith("modelarts-exporter: ")
             assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({"project_id": "eu-de_prod"}, "project_id: 'eu-de_prod' is not 32 hexadecimal digits; if it is"),
+        ({"endpoint": "http://modelarts.example.com"}, "endpoint: 'http://modelarts.example.com' sends the"),
+        (
+            {"auth": password("http://iam.example.com")},
+            "auth.password.iam_endpoint: 'http://iam.example.com/v3' sends the credential without encryption",
+        ),
+        ({"tls": {"insecure_skip_verify": True}}, "tls.insecure_skip_verify: true lets anybody in between"),
+    ],
+)
+def test_what_is_allowed_and_probably_a_mistake_is_a_warning(
+    command: Command, tmp_path: Path, changes: dict[str, Any], warning: str
+) -> None:
+    config = configured(tmp_path, project("https://modelarts.example.com", **changes))
+    result = command("check-config", config)
+    assert result.code == 0
+    assert result.err.startswith(f"{config}: warning: projects[0].{warning}")
+    assert result.err.count("\n") == 1
+
+
+def test_a_sound_configuration_has_no_warning(command: Command, tmp_path: Path) -> None:
+    result = command("check-config", configured(tmp_path, project("https://modelarts.example.com")))
+    assert (result.code, result.err) == (0, "")

@@ -15,6 +15,7 @@ from exporter.config.schema import (
 )
 from exporter.config.secret import Secret, SecretFile, SecretUnreadable
 from exporter.config.values import format_duration, parse_duration
+from exporter.config.warnings import warnings
 
 __all__ = [
     "AkSkAuth",
@@ -39,4 +40,5 @@ __all__ = [
     "load_section",
     "parse_duration",
     "to_public_dict",
+    "warnings",
 ]
