@@ -23,7 +23,7 @@ from .fakes import Clock
 
 
 class Recorder:
-    """Telemetry that remembers."""
+    """Metrics that remember each request."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
@@ -44,8 +44,8 @@ class Recorder:
         return Counter(self.requests)
 
 
-class OpenGate:
-    """A gate that lets everything through until it is shut, and remembers what it was told."""
+class OpenLimiter:
+    """A rate limiter that lets everything through until it is shut, and remembers what it was told."""
 
     def __init__(self) -> None:
         self.told: list[tuple[float | None, float | None]] = []
@@ -66,7 +66,7 @@ class Talk:
         self.url = url
         self.clock = clock
         self.metrics = Recorder()
-        self.rate_limiter = OpenGate()
+        self.rate_limiter = OpenLimiter()
         self.limiter = LoginLimiter(clock)
         self.timeout_seconds = timeout_seconds
 

@@ -1,4 +1,4 @@
-"""When a refused credential is tried again, and the guard that threads and projects share."""
+"""When a refused credential is tried again, and the limiter that threads and projects share."""
 
 import threading
 
@@ -60,7 +60,7 @@ def test_a_locked_credential_waits_for_the_end_of_the_lock() -> None:
     assert refusals.room(1_000 + FIVE_MINUTES + 1) == 1
 
 
-# The guard
+# The limiter
 
 
 def test_while_refused_nobody_gets_a_permit_and_hears_when_the_next_try_is() -> None:

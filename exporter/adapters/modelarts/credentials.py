@@ -9,7 +9,9 @@ from exporter.adapters.modelarts.secrets import read_header_secret, read_secret
 from exporter.adapters.modelarts.signing import DATE_FORMAT, DATE_HEADER, authorization
 from exporter.core.source import Refused
 
-# What the gateway says of a key that it has locked for five minutes.
+# After more than five bad signatures in a row the gateway locks a key for five minutes, and answers each
+# request with APIG.0301, "AK access failed to reach the limit,forbidden" (API Gateway, User Guide, "Error
+# Codes").
 _LOCKED = "reach the limit"
 
 
@@ -22,7 +24,7 @@ class AccessKeyCredential:
         security_token: the same, for a temporary key; None: a permanent one.
         project_id: sent along, since a key belongs to a user with many projects.
         limiter: shared by all credentials with the same key.
-        clock: ms since the epoch; the cloud takes a signature for 15 minutes.
+        clock: ms since the epoch; the gateway refuses a signature that is dated 15 minutes off its own clock.
 
     """
 

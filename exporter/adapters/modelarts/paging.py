@@ -14,7 +14,8 @@ from exporter.adapters.modelarts.decode import LATEST_MS, ResultPage
 from exporter.core.records import Event, ServiceRow
 from exporter.core.source import Torn
 
-# The default page of the API is 1000; where a cloud takes less, sizes that such APIs use.
+# 1000 is the default of the API (ModelArts, API Reference, "Querying Service Event Logs"), and no largest is
+# documented. Where a cloud takes less: sizes that such APIs use.
 LIMITS = (1000, 500, 200, 100, 50, 20, 10)
 
 Row = TypeVar("Row")

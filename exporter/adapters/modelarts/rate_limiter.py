@@ -1,4 +1,4 @@
-"""The gate that every request of one project passes, and where it waits for the budget."""
+"""Where every request of one project waits until the rate allows it."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ def monotonic_ms() -> int:
 
 
 class RateLimiter:
-    """A `Budget` that threads share.
+    """A `TokenBucket` that threads share.
 
     Args:
         limit_per_second: the configured `rate_limit`, > 0.
@@ -24,7 +24,7 @@ class RateLimiter:
 
     def __init__(self, limit_per_second: float, clock: Callable[[], int] = monotonic_ms) -> None:
         self._clock = clock
-        self._budget = TokenBucket.full(limit_per_second, clock())
+        self._bucket = TokenBucket.full(limit_per_second, clock())
         self._changed = threading.Condition()
         self._stopped = False
 
@@ -33,9 +33,9 @@ class RateLimiter:
         with self._changed:
             while not self._stopped:
                 now = self._clock()
-                ready = self._budget.ready_at(now)
+                ready = self._bucket.ready_at(now)
                 if ready <= now:
-                    self._budget = self._budget.take(now)
+                    self._bucket = self._bucket.take(now)
                     return
                 self._changed.wait((ready - now) / 1000)
         raise Stopping("The exporter is stopping.")
@@ -43,12 +43,12 @@ class RateLimiter:
     def throttled(self, wait_seconds: float | None, allowed_per_second: float | None) -> None:
         """The cloud answered 429; what it said about the wait and the rate, as far as it did."""
         with self._changed:
-            self._budget = self._budget.throttled(self._clock(), wait_seconds, allowed_per_second)
+            self._bucket = self._bucket.throttled(self._clock(), wait_seconds, allowed_per_second)
 
     def rate(self) -> float:
         """The rate in force, in requests per second."""
         with self._changed:
-            return self._budget.rate(self._clock())
+            return self._bucket.rate(self._clock())
 
     def stop(self) -> None:
         """Let nothing more through, and wake who waits."""

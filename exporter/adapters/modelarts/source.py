@@ -20,8 +20,13 @@ from exporter.adapters.modelarts.decode import ResultPage
 from exporter.adapters.modelarts.paging import LearnedPaging, Query, read_events, read_list
 from exporter.core.records import Event, EventWindow, ServiceList, ServiceRow, UpdateWindow
 
-# Codes of a 400 that speak of the project or the workspace, not of the kind of service.
-_NOT_ABOUT_THE_SERVICE = {"ModelArts.0102", "ModelArts.0204", "ModelArts.0210"}
+# Codes of a 400 that are about the project or the workspace, not about the kind of service (ModelArts, API
+# Reference, "Error Codes").
+_NOT_ABOUT_THE_SERVICE = {
+    "ModelArts.0102",  # the workspace does not exist
+    "ModelArts.0204",  # the token is not of a project
+    "ModelArts.0210",  # the project id is not valid
+}
 
 _LIST = Endpoint("list", "Listing the services", "modelarts:service:list")
 _DETAIL = Endpoint("detail", "Reading a service", "modelarts:service:get")
@@ -41,7 +46,7 @@ class ModelArtsSource:
         metrics: is told of each request.
         clock: ms since the epoch.
         timeout_seconds: for one request, from connecting to the last byte.
-        ca_file: authorities to trust; None: the usual ones.
+        ca_file: PEM file of the authorities to trust; None: the usual ones.
         insecure_skip_verify: do not check the server's certificate.
         proxy_url: None: no proxy.
 
@@ -132,8 +137,8 @@ class ModelArtsSource:
         return EventWindow(events, seen.at, after, names[-1])
 
     def _list_page(self, workspace: str, seen: ReadStart, query: Query) -> ResultPage[ServiceRow | None]:
-        # Ascending by an instant that never changes: a service that is created during the read is
-        # appended, and moves no other one.
+        # In the order of creation: a service that is created during the read is the last row, and moves
+        # no other one.
         asked = {
             "workspace_id": workspace,
             "sort_by": "publish_at",

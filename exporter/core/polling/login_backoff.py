@@ -1,7 +1,8 @@
 """When a refused credential may be tried again, so that the cloud never locks it.
 
-The cloud locks an access key for five minutes after five bad signatures in a row, and a user after as
-many wrong passwords. Times are integer milliseconds of any clock that never steps back.
+The cloud locks an access key for five minutes after five bad signatures in a row (API Gateway, User Guide,
+"Error Codes", APIG.0301), and a user after as many wrong passwords (IAM, User Guide, "Login Authentication
+Policy"). Times are integer milliseconds of any clock that never steps back.
 """
 
 from dataclasses import dataclass, replace
