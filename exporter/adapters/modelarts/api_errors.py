@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -43,6 +44,7 @@ _NO_SUCH_SERVICE = "ModelArts.3502"  # a 404 that says: the service does not exi
 
 _REMEDIES = {
     "ModelArts.0204": "sign in with the scope of a project",  # the token has no projectId
+    "ModelArts.0206": "check the access key and its secret key",
     "ModelArts.0207": "sign in with the scope of a project",  # likewise
     "ModelArts.0210": "check that project_id is the project of this credential",  # they do not match
     "ModelArts.0212": "sign in with the scope of a project",  # the token has no project
@@ -89,8 +91,9 @@ def error_of(
 
     """
     code, text = _code_and_text(body)
-    what = f"HTTP {status}" + (f" {code}" if code else "")
-    quoted = clean(text, secrets)
+    # IAM's code is the status, and so is the heading of an error page: once is enough.
+    what = f"HTTP {status}" + (f" {code}" if code not in ("", str(status)) else "")
+    quoted = re.sub(rf"^(?:{status}\b\s*)+", "", clean(text, secrets))
     remedy = _remedy(status, code, permission)
     message = f"{asked} failed with {what}" + (f": {quoted.rstrip('.')}" if quoted else "")
     message += f" ({remedy})." if remedy else "."
@@ -128,7 +131,9 @@ def date_ms(headers: Mapping[str, str]) -> int | None:
 
 def _http_date_ms(text: str) -> int | None:
     try:
-        return int(parsedate_to_datetime(text).timestamp() * 1000)
+        at = parsedate_to_datetime(text)
+        # A date without a zone, or with -0000, has none here; HTTP knows no other than UTC.
+        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
     except (ValueError, TypeError, OverflowError):
         return None
 
@@ -139,6 +144,8 @@ def _remedy(status: int, code: str, permission: str) -> str:
     remedy = _GATEWAY_REMEDIES.get(number, "") if gateway else _REMEDIES.get(code, "")
     if not remedy and status == 403 and permission:
         remedy = f"grant the permission {permission}"
+    if not remedy and status == 407:
+        remedy = "the proxy wants a user and a password: set proxy_basic_auth"
     if not remedy and status == 494:
         remedy = "the token is too long for the gateway: use an access key"
     if not remedy and 300 <= status < 400:
