@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from exporter.adapters.http_client import HttpClient
-from exporter.adapters.modelarts.api_client import Credential
+from exporter.adapters.modelarts.api_client import Credential, Limiter
 from exporter.adapters.modelarts.credentials import AccessKeyCredential, TokenFileCredential
 from exporter.adapters.modelarts.iam import PasswordCredential
 from exporter.adapters.modelarts.login_limiter import LoginLimiter
@@ -75,13 +75,14 @@ class Talk:
         credential: Credential | None = None,
         workspaces: Sequence[str] = ("0",),
         project_id: str = DEFAULT_PROJECT,
+        rate_limiter: Limiter | None = None,
     ) -> ModelArtsSource:
         return ModelArtsSource(
             self.url,
             project_id,
             workspaces,
             credential or self.access_key(),
-            rate_limiter=self.rate_limiter,
+            rate_limiter=rate_limiter or self.rate_limiter,
             metrics=self.metrics,
             clock=self.clock,
             timeout_seconds=self.timeout_seconds,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from exporter.adapters.modelarts.iam import PasswordCredential
-from exporter.core.source import Refused, Unreachable
+from exporter.adapters.modelarts.rate_limiter import RateLimiter
+from exporter.core.source import Refused, Stopping, Unreachable
 from exporter.emulator import DEFAULT_PASSWORD, DEFAULT_SECRET_KEY, Cloud, Server, faults
 
 from .clients import Talk
@@ -262,14 +263,38 @@ def test_a_wrong_key_is_shown_four_times_in_five_minutes_by_any_number_of_thread
     talk.client(talk.access_key()).list_services()
 
 
+def test_a_project_that_waits_for_its_rate_keeps_no_other_one_with_the_same_key_waiting(
+    talk: Talk, clock: Clock
+) -> None:
+    key, rate_limiter = talk.access_key(), RateLimiter(100, clock)
+    rate_limiter.throttled(3_600, None)
+    paused = talk.client(key, rate_limiter=rate_limiter)
+    stopped = []
+
+    def ask() -> None:
+        with pytest.raises(Stopping):
+            paused.list_services()
+        stopped.append(True)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    talk.client(key).list_services()
+    assert stopped == []
+    rate_limiter.stop()
+    for thread in threads:
+        thread.join(10)
+    assert len(stopped) == 6
+
+
 def test_a_changed_key_is_tried_within_the_same_request(talk: Talk, tmp_path: Path) -> None:
-    secrets = iter(["wrong", DEFAULT_SECRET_KEY, DEFAULT_SECRET_KEY])
+    secrets = iter(["wrong"] * 2 + [DEFAULT_SECRET_KEY] * 3)
     talk.client(talk.access_key(lambda: next(secrets))).list_services()
     assert talk.metrics.requests == [("list", "401"), ("list", "200")]
 
 
 def test_a_key_that_vanishes_after_a_refusal_stays_refused(talk: Talk) -> None:
-    reads = iter(["wrong", ""])
+    reads = iter(["wrong", "wrong", ""])
     with pytest.raises(Refused, match="verify aksk signature fail"):
         talk.client(talk.access_key(lambda: next(reads))).list_services()
 

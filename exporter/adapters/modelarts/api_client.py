@@ -43,7 +43,10 @@ class RequestAuth(Protocol):
     """The right to send one request with a credential; one of the last three methods ends it."""
 
     def headers(self, method: str, url: str) -> Mapping[str, str]:
-        """The headers to add to a request without a body that goes out now."""
+        """The headers to add to a request without a body that goes out now.
+
+        May wait while the credential must not be shown more often. Raises `Refused`.
+        """
 
     def accepted(self) -> None:
         """The cloud took the credential."""
@@ -130,8 +133,8 @@ class ApiClient:
 
     def _try(self, endpoint: Endpoint, url: str, seen: ReadStart, *, final: bool) -> bytes | None:
         """One request; None: the credential was refused, and another lease may help."""
-        # The lease comes first, since a refused credential must not wait for the gate; the signature
-        # comes last, since it is dated.
+        # The lease comes first: a refused credential is told at once. The headers come last: a signature is
+        # dated, and nothing that is shared with other projects may be held while this one waits.
         lease = self._credential.lease()
         try:
             self._rate_limiter.enter()
