@@ -15,7 +15,7 @@ from exporter.adapters.modelarts.rate_limiter import RateLimiter
 from exporter.adapters.modelarts.source import ModelArtsSource
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.config import Alertmanager as PushConfig
-from exporter.config import Config, Project
+from exporter.config import BasicAuth, Config, Project
 from exporter.core.accounting.apply_updates import CountingPolicy
 from exporter.core.alerting.notifications import Alert, NotifierOptions
 from exporter.core.classifier.classifier import Classifier, CustomRule
@@ -80,6 +80,7 @@ def _lane(
         _path(project.tls.ca_file),
         insecure_skip_verify=project.tls.insecure_skip_verify,
         proxy_url=project.proxy_url,
+        proxy_login=_login(project.proxy_basic_auth),
     )
     source: Source = ModelArtsSource(
         project.endpoint,
@@ -93,6 +94,7 @@ def _lane(
         ca_file=_path(project.tls.ca_file),
         insecure_skip_verify=project.tls.insecure_skip_verify,
         proxy_url=project.proxy_url,
+        proxy_login=_login(project.proxy_basic_auth),
     )
     if not project.discovery:
         source = StaticServices(source, project.services.ids)
@@ -184,6 +186,10 @@ def _credential(
     )
 
 
+def _login(auth: BasicAuth | None) -> Callable[[], tuple[str, str]] | None:
+    return None if auth is None else auth.login
+
+
 def _path(path: object | None) -> str | None:
     return None if path is None else str(path)
 
@@ -225,6 +231,8 @@ def send_loops(
                     _PUSH_TIMEOUT_SECONDS,
                     _path(wanted.tls.ca_file),
                     insecure_skip_verify=wanted.tls.insecure_skip_verify,
+                    proxy_url=wanted.proxy_url,
+                    proxy_login=_login(wanted.proxy_basic_auth),
                 ),
                 partial(_authorization, wanted),
             ),

@@ -93,6 +93,7 @@ class Talk:
         read: Callable[[], str] = lambda: DEFAULT_PASSWORD,
         iam_endpoint: str | None = None,
         username: str = DEFAULT_USER,
+        transport: HttpClient | None = None,
     ) -> PasswordCredential:
         return PasswordCredential(
             iam_endpoint or f"{self.url}/v3",
@@ -101,7 +102,7 @@ class Talk:
             read,
             DEFAULT_PROJECT,
             limiter=self.limiter,
-            transport=HttpClient(self.timeout_seconds),
+            transport=transport or HttpClient(self.timeout_seconds),
             metrics=self.metrics,
             clock=self.clock,
         )

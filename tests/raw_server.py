@@ -166,9 +166,11 @@ class Proxy:
                 _pump(connection, onward)
                 back.join(10)
         else:
-            host = target.removeprefix(b"http://").partition(b"/")[0]
+            host, slash, path = target.removeprefix(b"http://").partition(b"/")
+            request = request.replace(target, (slash or b"/") + path, 1)
             with self._connected(host) as onward:
-                onward.sendall(request)
+                onward.sendall(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+                threading.Thread(target=_pump, args=(connection, onward), daemon=True).start()
                 _pump(onward, connection)
 
     def _connected(self, address: bytes) -> socket.socket:

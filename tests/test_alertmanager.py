@@ -15,6 +15,7 @@ from exporter.core.alerting.notifications import LARGEST_BATCH, Alert, PostableA
 from tests import certificates
 from tests.fake_alertmanager import FakeAlertmanager, Seen
 from tests.fakes import NOW
+from tests.raw_server import Proxy, raw_server
 
 TIMEOUT_SECONDS = 10.0
 IMPATIENT_SECONDS = 0.3
@@ -187,6 +188,14 @@ def test_a_credential_that_cannot_be_read_is_an_error_and_nothing_is_sent(server
     reply = AlertmanagerClient(server.url, HttpClient(TIMEOUT_SECONDS), unreadable).send([told()])
     assert reply == Reply((), (), "the credential cannot be read: it is empty", down=False)
     assert server.seen == []
+
+
+def test_a_push_goes_through_a_proxy(server: FakeAlertmanager) -> None:
+    with raw_server(Proxy("u:p")) as proxy:
+        http = HttpClient(TIMEOUT_SECONDS, proxy_url=proxy.url, proxy_login=lambda: ("u", "p"))
+        assert AlertmanagerClient(server.url, http, dict).send([told()]).error == ""
+        assert proxy.asked[0].startswith(b"POST " + server.url.encode())
+        assert server.names == ["a"]
 
 
 def test_its_certificate_is_checked(tmp_path: Path) -> None:

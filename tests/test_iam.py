@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from exporter.adapters.http_client import HttpClient
 from exporter.adapters.modelarts.iam import PasswordCredential
 from exporter.adapters.modelarts.rate_limiter import RateLimiter
 from exporter.core.source import Refused, Stopping, Unreachable
@@ -14,6 +15,7 @@ from exporter.emulator import DEFAULT_PASSWORD, DEFAULT_SECRET_KEY, Cloud, Serve
 
 from .clients import Talk
 from .fakes import Clock
+from .raw_server import Proxy, raw_server
 
 
 @pytest.fixture
@@ -220,6 +222,13 @@ def test_while_iam_is_away_the_old_token_is_used_until_its_end(
     cloud.faults.clear()
     clock.forward(10_000)
     client.list_services()
+
+
+def test_signing_in_goes_through_the_proxy_of_the_project(talk: Talk, cloud: Cloud) -> None:
+    with raw_server(Proxy("u:p")) as proxy:
+        http = HttpClient(10, proxy_url=proxy.url, proxy_login=lambda: ("u", "p"))
+        assert token_of(talk.password(transport=http))
+        assert proxy.asked[0].startswith(f"POST {talk.url}/v3/auth/tokens".encode())
 
 
 # Access key

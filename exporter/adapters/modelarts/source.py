@@ -48,7 +48,8 @@ class ModelArtsSource:
         timeout_seconds: for one request, from connecting to the last byte.
         ca_file: PEM file of the authorities to trust; None: the usual ones.
         insecure_skip_verify: do not check the server's certificate.
-        proxy_url: None: no proxy.
+        proxy_url: as for `HttpClient`.
+        proxy_login: likewise.
 
     """
 
@@ -66,11 +67,16 @@ class ModelArtsSource:
         ca_file: str | None = None,
         insecure_skip_verify: bool = False,
         proxy_url: str | None = None,
+        proxy_login: Callable[[], tuple[str, str]] | None = None,
     ) -> None:
         self._workspaces = tuple(workspaces)
         self._clock = clock
         transport = HttpClient(
-            timeout_seconds, ca_file, insecure_skip_verify=insecure_skip_verify, proxy_url=proxy_url
+            timeout_seconds,
+            ca_file,
+            insecure_skip_verify=insecure_skip_verify,
+            proxy_url=proxy_url,
+            proxy_login=proxy_login,
         )
         base = f"{endpoint.rstrip('/')}/v1/{quote(project_id, safe='')}/services"
         self._client = ApiClient(base, transport, credential, rate_limiter, metrics, clock)
