@@ -17,7 +17,8 @@ from exporter.adapters.modelarts.api_client import (
 )
 from exporter.adapters.modelarts.api_errors import Rejected
 from exporter.adapters.modelarts.decode import ResultPage
-from exporter.adapters.modelarts.paging import LearnedPaging, Query, read_events, read_list
+from exporter.adapters.modelarts.pages import LearnedPaging, Query
+from exporter.adapters.modelarts.paging import read_events, read_list
 from exporter.core.records import Event, EventWindow, ServiceList, ServiceRow, UpdateWindow
 
 # Codes of a 400 that are about the project or the workspace, not about the kind of service (ModelArts, API
