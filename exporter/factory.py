@@ -16,7 +16,7 @@ from exporter.adapters.modelarts.rate_limiter import RateLimiter
 from exporter.adapters.modelarts.source import ModelArtsSource
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.config import Alertmanager as PushConfig
-from exporter.config import Config, Project
+from exporter.config import BasicAuth, Config, Project
 from exporter.core.accounting.apply_updates import CountingPolicy
 from exporter.core.alerting.notifications import Alert, NotifierOptions
 from exporter.core.classifier.classifier import Classifier, CustomRule
@@ -46,6 +46,10 @@ class Shard:
         """Whether the service is ours."""
         digest = sha256(service_id.encode("utf-8", "replace")).digest()
         return int.from_bytes(digest[:8]) % self.total == self.index
+
+
+# The keys that decide how a request reaches the cloud.
+_OF_THE_CONNECTION = ("tls", "proxy_url", "proxy_basic_auth", "timeout")
 
 
 class _Built(NamedTuple):
@@ -97,11 +101,14 @@ class ProjectFactory:
             _path(project.tls.ca_file),
             insecure_skip_verify=project.tls.insecure_skip_verify,
             proxy_url=project.proxy_url,
+            proxy_login=_login(project.proxy_basic_auth),
         )
         # What was learned of the cloud's limit stays true, whatever else the file changed.
         learned = before.rate_limiter if before and _same(before, project, "endpoint", "project_id") else None
         rate_limiter = RateLimiter(project.rate_limit, after=learned)
-        if before and _same(before, project, "project_id", "auth", "tls", "proxy_url", "timeout"):
+        if before and _same(
+            before, project, "project_id", "auth", "tls", "proxy_url", "proxy_basic_auth", "timeout"
+        ):
             credential = before.credential
         else:
             credential = self._credential(project, transport, metrics)
@@ -117,6 +124,7 @@ class ProjectFactory:
             ca_file=_path(project.tls.ca_file),
             insecure_skip_verify=project.tls.insecure_skip_verify,
             proxy_url=project.proxy_url,
+            proxy_login=_login(project.proxy_basic_auth),
         )
         if not project.discovery:
             source = StaticServices(source, project.services.ids)
@@ -219,6 +227,10 @@ def _selection(project: Project, shard: Shard) -> str:
     return sha256(repr(asked).encode()).hexdigest()
 
 
+def _login(auth: BasicAuth | None) -> Callable[[], tuple[str, str]] | None:
+    return None if auth is None else auth.login
+
+
 def _path(path: object | None) -> str | None:
     return None if path is None else str(path)
 
@@ -260,6 +272,8 @@ def send_loops(
                     _PUSH_TIMEOUT_SECONDS,
                     _path(wanted.tls.ca_file),
                     insecure_skip_verify=wanted.tls.insecure_skip_verify,
+                    proxy_url=wanted.proxy_url,
+                    proxy_login=_login(wanted.proxy_basic_auth),
                 ),
                 partial(_authorization, wanted),
             ),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from exporter.adapters.http_client import HttpClient
-from exporter.adapters.modelarts.api_client import Credential
+from exporter.adapters.modelarts.api_client import Credential, Limiter
 from exporter.adapters.modelarts.credentials import AccessKeyCredential, TokenFileCredential
 from exporter.adapters.modelarts.iam import PasswordCredential
 from exporter.adapters.modelarts.login_limiter import LoginLimiter
@@ -23,7 +23,7 @@ from .fakes import Clock
 
 
 class Recorder:
-    """Telemetry that remembers."""
+    """Metrics that remember each request."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
@@ -44,8 +44,8 @@ class Recorder:
         return Counter(self.requests)
 
 
-class OpenGate:
-    """A gate that lets everything through until it is shut, and remembers what it was told."""
+class OpenLimiter:
+    """A rate limiter that lets everything through until it is shut, and remembers what it was told."""
 
     def __init__(self) -> None:
         self.told: list[tuple[float | None, float | None]] = []
@@ -66,7 +66,7 @@ class Talk:
         self.url = url
         self.clock = clock
         self.metrics = Recorder()
-        self.rate_limiter = OpenGate()
+        self.rate_limiter = OpenLimiter()
         self.limiter = LoginLimiter(clock)
         self.timeout_seconds = timeout_seconds
 
@@ -75,13 +75,14 @@ class Talk:
         credential: Credential | None = None,
         workspaces: Sequence[str] = ("0",),
         project_id: str = DEFAULT_PROJECT,
+        rate_limiter: Limiter | None = None,
     ) -> ModelArtsSource:
         return ModelArtsSource(
             self.url,
             project_id,
             workspaces,
             credential or self.access_key(),
-            rate_limiter=self.rate_limiter,
+            rate_limiter=rate_limiter or self.rate_limiter,
             metrics=self.metrics,
             clock=self.clock,
             timeout_seconds=self.timeout_seconds,
@@ -92,6 +93,7 @@ class Talk:
         read: Callable[[], str] = lambda: DEFAULT_PASSWORD,
         iam_endpoint: str | None = None,
         username: str = DEFAULT_USER,
+        transport: HttpClient | None = None,
     ) -> PasswordCredential:
         return PasswordCredential(
             iam_endpoint or f"{self.url}/v3",
@@ -100,7 +102,7 @@ class Talk:
             read,
             DEFAULT_PROJECT,
             limiter=self.limiter,
-            transport=HttpClient(self.timeout_seconds),
+            transport=transport or HttpClient(self.timeout_seconds),
             metrics=self.metrics,
             clock=self.clock,
         )

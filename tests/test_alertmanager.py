@@ -15,6 +15,7 @@ from exporter.core.alerting.notifications import LARGEST_BATCH, Alert, PostableA
 from tests import certificates
 from tests.fake_alertmanager import FakeAlertmanager, Seen
 from tests.fakes import NOW
+from tests.raw_server import Proxy, raw_server
 
 TIMEOUT_SECONDS = 10.0
 IMPATIENT_SECONDS = 0.3
@@ -125,14 +126,18 @@ def test_one_that_closes_the_connection_is_down(server: FakeAlertmanager) -> Non
     server.faults = ["close"]
     reply = client(server.url).send([told()])
     assert (reply.taken, reply.rejected, reply.down) == ((), (), True)
-    assert reply.error.startswith("No answer came: ")
+    assert (
+        reply.error == f"No answer came from {server.url[7:-7]}: the connection was closed before an answer."
+    )
 
 
 def test_one_that_hangs_is_given_up_after_the_timeout(server: FakeAlertmanager) -> None:
     server.faults = ["hang"]
     reply = client(server.url, IMPATIENT_SECONDS).send([told()])
     assert (reply.taken, reply.down) == ((), True)
-    assert reply.error == "No answer came: it took longer than the timeout."
+    assert reply.error == (
+        f"No answer came from {server.url[7:-7]}: it took longer than the timeout of {IMPATIENT_SECONDS} s."
+    )
     assert client(server.url).send([told()]).error == ""
 
 
@@ -152,7 +157,9 @@ def test_one_that_goes_away_among_the_halves_leaves_the_rest_unjudged(server: Fa
     messages = many(4)
     reply = client(server.url).send(messages)
     assert (names(reply.taken), names(reply.rejected), reply.down) == (["s00", "s01", "s03"], [], True)
-    assert reply.error.startswith("No answer came: ")
+    assert (
+        reply.error == f"No answer came from {server.url[7:-7]}: the connection was closed before an answer."
+    )
 
 
 def test_what_an_answer_says_is_one_line_without_secrets(server: FakeAlertmanager) -> None:
@@ -181,6 +188,14 @@ def test_a_credential_that_cannot_be_read_is_an_error_and_nothing_is_sent(server
     reply = AlertmanagerClient(server.url, HttpClient(TIMEOUT_SECONDS), unreadable).send([told()])
     assert reply == Reply((), (), "the credential cannot be read: it is empty", down=False)
     assert server.seen == []
+
+
+def test_a_push_goes_through_a_proxy(server: FakeAlertmanager) -> None:
+    with raw_server(Proxy("u:p")) as proxy:
+        http = HttpClient(TIMEOUT_SECONDS, proxy_url=proxy.url, proxy_login=lambda: ("u", "p"))
+        assert AlertmanagerClient(server.url, http, dict).send([told()]).error == ""
+        assert proxy.asked[0].startswith(b"POST " + server.url.encode())
+        assert server.names == ["a"]
 
 
 def test_its_certificate_is_checked(tmp_path: Path) -> None:

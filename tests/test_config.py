@@ -141,7 +141,7 @@ MISTAKES: list[tuple[str, ...]] = [
      "1: projects[0].endpoint: is missing; must be a URL such as https://host or https://host/path, without user:password@",
      "1: projects[0].project_id: is missing; must be an id of up to 128 letters, digits, - and _"),
     ("a list item without a value", "projects:\n  -\n",
-     "2: projects[0]: has no value; must be a mapping with the keys project_id, name, endpoint, auth, workspaces, discovery, services, rate_limit, concurrency, timeout, tls, proxy_url"),
+     "2: projects[0]: has no value; must be a mapping with the keys project_id, name, endpoint, auth, workspaces, discovery, services, rate_limit, concurrency, timeout, tls, proxy_url, proxy_basic_auth"),
     ("projects as a mapping", "projects: {name: prod}\n",
      '1: projects: must be a list: [a, b], or one "- item" a line'),
     ("the name of a project as its id", project("").replace("p1", "eu-de (prod)"),
@@ -695,6 +695,34 @@ def test_the_pattern_of_a_cause_ignores_case() -> None:
     ).causes
     assert rule.pattern.search("The NVIDIA kernel Driver is gone")
     assert not rule.pattern.search("driver nvidia")
+
+
+@pytest.mark.parametrize("url", ["http://proxy:3128", "https://proxy", "none"])
+def test_a_proxy_is_a_url_or_none(url: str) -> None:
+    (only,) = loaded(project(f"proxy_url: {url}")).projects
+    assert (only.proxy_url, only.proxy_basic_auth) == (url, None)
+
+
+def test_a_proxy_may_want_a_user_and_a_password(home: Path) -> None:
+    (home / "proxy").write_text("p@ss\n")
+    login = "proxy_url: http://proxy:3128\nproxy_basic_auth: {username: u, password_file: proxy}"
+    (only,) = loaded(project(login)).projects
+    assert only.proxy_basic_auth is not None
+    assert only.proxy_basic_auth.login() == ("u", "p@ss")
+    for url in ("", "proxy_url: none\n"):
+        with pytest.raises(ConfigError, match="proxy_basic_auth: is set without the URL of a proxy"):
+            loaded(project(f"{url}proxy_basic_auth: {{username: u, password_file: proxy}}"))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_secret(home: Path) -> None:
+    (home / "token").write_bytes("\ufeffs3cr3t\r\n".encode())
+    (only,) = loaded(signing_in("{token_file: token}")).projects
+    assert only.auth.token_file is not None
+    assert only.auth.token_file.read() == "s3cr3t"
+    inline = '{aksk: {access_key: a, secret_key: "${SK}"}}'
+    (only,) = loaded(signing_in(inline), SK="\ufeffs3cr3t").projects
+    assert only.auth.aksk is not None
+    assert only.auth.aksk.read_secret_key() == "s3cr3t"
 
 
 def test_discovery_may_be_off_where_ids_are_given() -> None:

@@ -1,6 +1,5 @@
 """Signing in, all three ways, against the emulator: once where once is enough, and never in a hurry."""
 
-import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from exporter.adapters.http_client import HttpClient
 from exporter.adapters.modelarts.iam import PasswordCredential
-from exporter.core.source import Forbidden, NotUnderstood, Refused, RemoteError, Throttled, Unreachable
+from exporter.adapters.modelarts.rate_limiter import RateLimiter
+from exporter.core.source import Refused, Stopping, Unreachable
 from exporter.emulator import DEFAULT_PASSWORD, DEFAULT_SECRET_KEY, Cloud, Server, faults
 
 from .clients import Talk
 from .fakes import Clock
+from .raw_server import Proxy, raw_server
 
 
 @pytest.fixture
@@ -180,53 +182,6 @@ def test_a_password_that_cannot_be_read_is_a_refusal_without_a_request(talk: Tal
     assert talk.metrics.requests == []
 
 
-@pytest.mark.parametrize(
-    ("fault", "error", "sentence"),
-    [
-        (faults.error(403, "IAM.0002", "no role", "iam_code"), Forbidden, "Signing in failed with HTTP 403"),
-        (faults.html(502), RemoteError, "HTTP 502: 502"),
-        (faults.body(b"{}", 201), NotUnderstood, "without a token"),
-        (faults.body(b"[]", 201), NotUnderstood, "without a token"),
-        (faults.body(b"<html>", 200), NotUnderstood, "without a token"),
-        (faults.body(b"[" * 100_000, 200), NotUnderstood, "without a token"),
-        (faults.body(b'{"token": {"expires_at": "2030-01-01T00:00:00Z"}}', 201), NotUnderstood, "token"),
-        (faults.no_answer(), Unreachable, "Signing in failed. No answer came"),
-    ],
-)
-def test_what_iam_answers_instead_of_a_token_is_told_and_not_asked_for_again_at_once(
-    talk: Talk, cloud: Cloud, clock: Clock, fault: faults.Fault, error: type[RemoteError], sentence: str
-) -> None:
-    cloud.faults.add(fault)
-    client = talk.client(talk.password())
-    for _ in range(2):
-        with pytest.raises(error, match=sentence):
-            client.list_services()
-    assert len(talk.metrics.requests) == 1
-    clock.forward(10_000)
-    client.list_services()
-
-
-@pytest.mark.parametrize(
-    "token",
-    [
-        '{"expires_at": "soon"}',
-        '{"expires_at": null}',
-        '{"expires_at": "2030-01-01T00:00:00Z", "issued_at": "2030-01-01T00:00:00Z"}',
-        "{}",
-        "null",
-        "7",
-    ],
-)
-def test_a_token_without_a_usable_life_is_not_understood(talk: Talk, cloud: Cloud, token: str) -> None:
-    def edit(content: dict[str, object]) -> None:
-        content.clear()
-        content["token"] = json.loads(token)
-
-    cloud.faults.add(faults.edited(edit, endpoint="token"))
-    with pytest.raises(NotUnderstood):
-        token_of(talk.password())
-
-
 def test_a_token_that_does_not_say_when_it_was_issued_lives_on_our_clock(
     talk: Talk, cloud: Cloud, clock: Clock
 ) -> None:
@@ -251,17 +206,6 @@ def test_a_thread_that_comes_late_with_an_old_token_does_not_drop_the_new_one(
     assert token_of(credential) == renewed
 
 
-def test_a_throttled_sign_in_pauses_the_project_but_names_it_no_rate(talk: Talk, cloud: Cloud) -> None:
-    text = "The throttling threshold has been reached. Threshold: 5 times per 60 seconds"
-    cloud.faults.add(faults.error(429, "IAM.0012", text, "iam_code", endpoint="token"))
-    client = talk.client(talk.password())
-    for _ in range(2):
-        with pytest.raises(Throttled):
-            client.list_services()
-    assert talk.rate_limiter.told == [(60.0, None), (60.0, None)]
-    assert talk.metrics.requests == [("token", "429")]
-
-
 def test_while_iam_is_away_the_old_token_is_used_until_its_end(
     talk: Talk, cloud: Cloud, clock: Clock
 ) -> None:
@@ -278,6 +222,13 @@ def test_while_iam_is_away_the_old_token_is_used_until_its_end(
     cloud.faults.clear()
     clock.forward(10_000)
     client.list_services()
+
+
+def test_signing_in_goes_through_the_proxy_of_the_project(talk: Talk, cloud: Cloud) -> None:
+    with raw_server(Proxy("u:p")) as proxy:
+        http = HttpClient(10, proxy_url=proxy.url, proxy_login=lambda: ("u", "p"))
+        assert token_of(talk.password(transport=http))
+        assert proxy.asked[0].startswith(f"POST {talk.url}/v3/auth/tokens".encode())
 
 
 # Access key
@@ -321,14 +272,38 @@ def test_a_wrong_key_is_shown_four_times_in_five_minutes_by_any_number_of_thread
     talk.client(talk.access_key()).list_services()
 
 
+def test_a_project_that_waits_for_its_rate_keeps_no_other_one_with_the_same_key_waiting(
+    talk: Talk, clock: Clock
+) -> None:
+    key, rate_limiter = talk.access_key(), RateLimiter(100, clock)
+    rate_limiter.throttled(3_600, None)
+    paused = talk.client(key, rate_limiter=rate_limiter)
+    stopped = []
+
+    def ask() -> None:
+        with pytest.raises(Stopping):
+            paused.list_services()
+        stopped.append(True)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    talk.client(key).list_services()
+    assert stopped == []
+    rate_limiter.stop()
+    for thread in threads:
+        thread.join(10)
+    assert len(stopped) == 6
+
+
 def test_a_changed_key_is_tried_within_the_same_request(talk: Talk, tmp_path: Path) -> None:
-    secrets = iter(["wrong", DEFAULT_SECRET_KEY, DEFAULT_SECRET_KEY])
+    secrets = iter(["wrong"] * 2 + [DEFAULT_SECRET_KEY] * 3)
     talk.client(talk.access_key(lambda: next(secrets))).list_services()
     assert talk.metrics.requests == [("list", "401"), ("list", "200")]
 
 
 def test_a_key_that_vanishes_after_a_refusal_stays_refused(talk: Talk) -> None:
-    reads = iter(["wrong", ""])
+    reads = iter(["wrong", "wrong", ""])
     with pytest.raises(Refused, match="verify aksk signature fail"):
         talk.client(talk.access_key(lambda: next(reads))).list_services()
 

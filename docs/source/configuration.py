@@ -36,8 +36,8 @@ This page is made from the schema by `python -m docs.source.configuration`; edit
   a `$`, any other `$` is itself. Keys and the content of files are left as they are. An error shows such a
   value as it is written in the file.
 - **Files** (`*_file`): a relative path starts from the directory of the config file. A secret file is one
-  line of text; white space around it is cut off. A file that cannot be read is an error at start and at
-  reload, and a failed sign-in afterwards.
+  line of text; white space around it and a byte order mark are cut off. A file that cannot be read is an
+  error at start and at reload, and a failed sign-in afterwards.
 - **Secrets** never appear in a log, a metric, a page or an error; they print as `<secret>`.
 - **URLs** are http or https, without user information; a slash at the end is dropped.
 - **Regular expressions** are Python's. Those on names must match the whole name; those of `causes` are

@@ -1,4 +1,4 @@
-"""One Alertmanager: it is posted alerts, and says which of them it took."""
+"""Posts alerts to one Alertmanager, and tells which of them it took."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,22 +9,22 @@ from exporter.core.alerting.notifications import PostableAlert
 from exporter.core.scrub import scrub
 from exporter.core.source import RemoteError
 
-# These are about the request and not about an alert: the address, the credential, the time. Every other
-# 4xx says that one of the alerts is bad; which one, only a smaller batch can tell.
-_NOT_THE_ALERTS = (401, 403, 404, 405, 407, 408, 429)
+# These statuses are about the request: the address, the credential, the time. Every other 4xx says that one
+# of the alerts is bad; which one, only smaller batches can tell.
+_ABOUT_THE_REQUEST = (401, 403, 404, 405, 407, 408, 429)
 
 
 class Reply(NamedTuple):
-    """What became of the messages; those that are in neither of the two were not judged."""
+    """What became of the alerts; those in neither of the two lists were not judged."""
 
     taken: Sequence[PostableAlert]
-    rejected: Sequence[PostableAlert]  # bad in themselves: no try will make them better
+    rejected: Sequence[PostableAlert]  # bad in themselves: sending them again is of no use
     error: str = ""  # the last thing that went wrong
-    down: bool = False  # nobody was there, or not well; otherwise it answered, and will answer the same again
+    down: bool = False  # no answer, or a 5xx: later it may be another one
 
 
 class AlertmanagerClient:
-    """A `POST …/api/v2/alerts`; not to be shared by threads.
+    """Sends `POST …/api/v2/alerts`; for one thread.
 
     Args:
         url: with its path prefix, if it has one.
@@ -51,11 +51,11 @@ class AlertmanagerClient:
         if answer.status < 300:
             return Reply(messages, ())
         said = f"HTTP {answer.status}: {scrub(answer.body.decode('utf-8', 'replace'))}"
-        if not 400 <= answer.status < 500 or answer.status in _NOT_THE_ALERTS:
+        if not 400 <= answer.status < 500 or answer.status in _ABOUT_THE_REQUEST:
             return Reply((), (), said, down=answer.status >= 500)
         if len(messages) == 1:
             return Reply((), messages, said)
-        # Alertmanager may have taken the good ones and may not; to tell them again does no harm.
+        # Alertmanager may have taken the good ones or not; to send them again does no harm.
         half = len(messages) // 2
         return _joined(self.send(messages[:half]), self.send(messages[half:]), said)
 

@@ -12,6 +12,7 @@ from exporter.config.section import Fault, Section, at_most_one, exactly_one
 
 Url = Annotated[str, values.URL]
 Text = Annotated[str, values.TEXT]
+Proxy = Annotated[str, values.PROXY]
 Hidden = Annotated[Secret, values.SECRET]
 HiddenFile = Annotated[SecretFile, values.SECRET_FILE]
 
@@ -22,7 +23,9 @@ class Tls(Section):
     ca_file: Annotated[Path, values.CERTIFICATES] | None = Field(
         default=None,
         description="Certificates to trust instead of the system's. Set it where a private authority signed "
-        "the server's certificate, or a proxy opens TLS.",
+        "the server's certificate, or a proxy opens TLS. Without it `REQUESTS_CA_BUNDLE` of the environment "
+        "counts, else `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the system's store; a system that has none, "
+        "such as a slim container, gets Mozilla's.",
     )
     insecure_skip_verify: Annotated[bool, values.BOOLEAN] = Field(
         default=False,
@@ -110,7 +113,7 @@ class Auth(Section):
 
 
 class BasicAuth(Section):
-    """User and password, sent with every request."""
+    """A user and a password."""
 
     username: Text = Field(description="Name of the user.")
     password: Hidden | None = Field(
@@ -126,6 +129,17 @@ class BasicAuth(Section):
     def read_password(self) -> str:
         """The password as it is now; raises `SecretUnreadable`."""
         return _read(self.password, self.password_file)
+
+    def login(self) -> tuple[str, str]:
+        """User and password as they are now; raises `SecretUnreadable`."""
+        return self.username, self.read_password()
+
+
+def login_needs_proxy(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """A fault where `proxy_basic_auth` has no proxy that it could be for."""
+    if data.get("proxy_basic_auth") is not None and data.get("proxy_url") in (None, "none"):
+        remedy = "a proxy of the environment has its user in its URL"
+        yield ("proxy_basic_auth",), f"is set without the URL of a proxy in proxy_url; {remedy}"
 
 
 def _read(secret: Secret | None, file: SecretFile | None) -> str:

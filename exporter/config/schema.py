@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from exporter.config import values
-from exporter.config.credentials import Auth, BasicAuth, HiddenFile, Text, Tls, Url
+from exporter.config.credentials import (
+    Auth,
+    BasicAuth,
+    HiddenFile,
+    Proxy,
+    Text,
+    Tls,
+    Url,
+    login_needs_proxy,
+)
 from exporter.config.section import Fault, Section, at_most_one, filled, repeated
 from exporter.config.text import quoted
 from exporter.core.records import INFER_TYPES
@@ -108,15 +117,24 @@ class Project(Section):
     )
     timeout: Annotated[int, values.TIMEOUT] = Field(
         default=45_000,
-        description="How long to wait for an answer. The gateway gives up at 40 s; with less than that, its "
-        "own error, which names the cause, is never seen.",
+        description="How long a request may take, from looking the name up to the last byte. The gateway "
+        "gives up at 40 s; with less than that, its own error, which names the cause, is never seen.",
     )
     tls: Tls = Field(default=Tls(), description="How the certificates of ModelArts and IAM are checked.")
-    proxy_url: Url | None = Field(default=None, description="Proxy for the requests to ModelArts and IAM.")
+    proxy_url: Proxy | None = Field(
+        default=None,
+        description="Proxy for the requests to ModelArts and IAM. Without it those of the environment count "
+        "(`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, also in lower case), but not for this "
+        "machine's own addresses; `none` is no proxy at all.",
+    )
+    proxy_basic_auth: BasicAuth | None = Field(
+        default=None, description="User and password for the proxy of `proxy_url`."
+    )
 
     @classmethod
     def rules(cls, data: Mapping[str, Any]) -> Iterator[Fault]:
-        """Something must say which services there are."""
+        """Something must say which services there are, and which proxy a login is for."""
+        yield from login_needs_proxy(data)
         yield from filled(data, "workspaces")
         yield from repeated(data, "workspaces")
         services = data.get("services")
@@ -186,6 +204,12 @@ class Alertmanager(Section):
         default=None, description="File that holds a bearer token; read again when it changes."
     )
     tls: Tls = Field(default=Tls(), description="How the certificates of the Alertmanagers are checked.")
+    proxy_url: Proxy | None = Field(
+        default=None, description="Proxy for the pushes; as `proxy_url` of a project."
+    )
+    proxy_basic_auth: BasicAuth | None = Field(
+        default=None, description="User and password for the proxy of `proxy_url`."
+    )
     labels: Annotated[Mapping[str, Text], AfterValidator(MappingProxyType)] = Field(
         default_factory=lambda: MappingProxyType({}), description="Labels added to every alert, for routing."
     )
@@ -203,6 +227,7 @@ class Alertmanager(Section):
     @classmethod
     def rules(cls, data: Mapping[str, Any]) -> Iterator[Fault]:
         """One way to sign in; no label that Alertmanager refuses or that hides one of ours."""
+        yield from login_needs_proxy(data)
         yield from at_most_one(data, "basic_auth", "bearer_token_file")
         yield from filled(data, "urls")
         yield from repeated(data, "urls")

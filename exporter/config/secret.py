@@ -42,14 +42,14 @@ class SecretFile:
     path: Path
 
     def read(self) -> str:
-        """The content without the white space around it.
+        """The content without the white space around it, and without the mark that some editors begin with.
 
         Raises:
             SecretUnreadable: the file cannot be read, is empty, or is not one line of text.
 
         """
         try:
-            text = self.path.read_bytes().decode().strip()
+            text = self.path.read_bytes().decode("utf-8-sig").strip()
         except UnicodeDecodeError:
             raise SecretUnreadable(self.path, "it is not UTF-8 text") from None
         except OSError as error:

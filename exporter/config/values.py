@@ -140,6 +140,10 @@ def _url(text: str, _: Path) -> str:
     return text.rstrip("/")
 
 
+def _proxy(text: str, directory: Path) -> str:
+    return text if text == "none" else _url(text, directory)
+
+
 def _count(text: str, _: Path) -> int:
     # Each is a thread; a thousand is more than any endpoint lets one user have.
     if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= 1000:
@@ -196,11 +200,11 @@ def _pattern(flags: re.RegexFlag) -> Callable[[str, Path], re.Pattern[str]]:
 
 
 def _secret(text: str, _: Path) -> Secret:
-    if not text:
+    if not text.removeprefix("\ufeff"):
         raise Unfit("is empty")
     if not one_line(text):
         raise Unfit("holds line breaks or control characters")
-    return Secret(text)
+    return Secret(text.removeprefix("\ufeff"))
 
 
 def _secret_file(text: str, directory: Path) -> SecretFile:
@@ -234,6 +238,7 @@ def _certificates(text: str, directory: Path) -> Path:
 TEXT = Kind("text in one line", _text)
 ID = Kind("an id of up to 128 letters, digits, - and _", _matching(r"[A-Za-z0-9_-]{1,128}"))
 URL = Kind("a URL such as https://host or https://host/path, without user:password@", _url)
+PROXY = Kind("a URL such as http://host:3128, without user:password@, or none", _proxy)
 COUNT = Kind("a whole number from 1 to 1000", _count)
 POSITIVE = Kind("a number above 0 and below 1000000, such as 0.5", _positive)
 BOOLEAN = Kind("true or false", _boolean)

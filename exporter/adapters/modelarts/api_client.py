@@ -1,4 +1,4 @@
-"""One signed GET after another to one cloud: paced, measured, and once more after a refused credential."""
+"""Authorised GET requests to one project: paced, counted, and sent once more after a refused credential."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,17 +20,17 @@ HEADERS = {
 
 
 class Limiter(Protocol):
-    """What every request passes."""
+    """Where every request waits for its turn."""
 
     def enter(self) -> None:
-        """Return when one request may go; raise `Stopping` instead when shutting down."""
+        """Return when one request may go. Raises `Stopping` when the exporter shuts down."""
 
     def throttled(self, wait_seconds: float | None, allowed_per_second: float | None) -> None:
         """The cloud answered 429."""
 
 
 class RequestMetrics(Protocol):
-    """What is counted of the conversation."""
+    """Where requests are counted."""
 
     def request(self, endpoint: str, code: str, seconds: float) -> None:
         """One request: list, detail, logs or events; the HTTP status, or `error` without an answer."""
@@ -40,26 +40,35 @@ class RequestMetrics(Protocol):
 
 
 class RequestAuth(Protocol):
-    """The right to send one request with a credential; ended by exactly one of its last three methods."""
+    """The right to send one request with a credential; one of the last three methods ends it."""
 
     def headers(self, method: str, url: str) -> Mapping[str, str]:
-        """The headers to add to a request without a body that goes out now."""
+        """The headers to add to a request without a body that goes out now.
+
+        May wait while the credential must not be shown more often. Raises `Refused`.
+        """
 
     def accepted(self) -> None:
         """The cloud took the credential."""
 
     def refused(self, message: str, *, final: bool) -> bool:
-        """The cloud did not; whether another lease is worth one more try, if this was not the `final` one."""
+        """The cloud refused it. True: a second request with a new lease may succeed.
+
+        `final`: this was the second one already.
+        """
 
     def abandoned(self) -> None:
-        """Nobody knows."""
+        """The request ended without an answer that says anything about the credential."""
 
 
 class Credential(Protocol):
     """What signs requests."""
 
     def lease(self) -> RequestAuth:
-        """May sign in first. Raises `Refused`, at once where a try is not yet due, or any `RemoteError`."""
+        """The right to send one request; may sign in for it first.
+
+        Raises `Refused`, at once while the next try is not due, or any other `RemoteError`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,7 @@ class ReadStart:
 
 
 class ApiClient:
-    """What all requests to one project share. Threads may share it."""
+    """Sends the requests of one project. Threads may share it."""
 
     def __init__(
         self,
@@ -124,8 +133,8 @@ class ApiClient:
 
     def _try(self, endpoint: Endpoint, url: str, seen: ReadStart, *, final: bool) -> bytes | None:
         """One request; None: the credential was refused, and another lease may help."""
-        # The lease comes first, since a refused credential must not wait for the gate; the signature
-        # comes last, since it is dated.
+        # The lease comes first: a refused credential is told at once. The headers come last: a signature is
+        # dated, and nothing that is shared with other projects may be held while this one waits.
         lease = self._credential.lease()
         try:
             self._rate_limiter.enter()

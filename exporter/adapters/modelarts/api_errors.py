@@ -1,10 +1,16 @@
-"""What an answer that is no success means: an error of `exporter.core.source` with one sentence. Pure."""
+"""What an answer other than 200 means: an error of `exporter.core.source` with one sentence. Pure.
+
+The codes are explained in "Error Codes" of ModelArts, API Reference (`ModelArts.…`), and of API Gateway,
+User Guide (`APIG.…`, in older regions `APIGW.…`). One code is sent with several HTTP statuses, so the
+status decides what an error is, and the code only what to do about it.
+"""
 
 import html
 import json
 import math
 import re
 from collections.abc import Collection, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -19,28 +25,33 @@ _CODE_KEYS = ("error_code", "errorCode", "code")
 _TEXT_KEYS = ("error_msg", "errorMsg", "message", "title")
 
 _UNIT_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+# APIG.0308, a 429: "… policy user over ratelimit,limit:5,time:1 minute".
 _GATEWAY_WINDOW = re.compile(
     r"limit:\s*(\d{1,9})\s*,\s*time:\s*(\d{1,9})\s*(second|minute|hour|day)", re.IGNORECASE
 )
+# IAM.0012, a 429: "… Threshold: 5 times per 60 seconds".
 _IAM_WINDOW = re.compile(r"(\d{1,9}) times? per (\d{1,9}) second", re.IGNORECASE)
 
-# A signature is 64 hexadecimal digits and a token is longer: so long a word is no language.
+# A signature is 64 hexadecimal digits and a token is longer: no word of a language is as long.
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/=_-]{64,}")
 _ASSIGNED_SECRET = re.compile(
     r"\b(signature|x-auth-token|x-security-token|token|secret|password|sk)=[^\s,;&\"']+", re.IGNORECASE
 )
 _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
-_INVALID_KEY = "ModelArts.0206"
-_NO_SUCH_SERVICE = "ModelArts.3502"
+_INVALID_KEY = "ModelArts.0206"  # a 403 that says: invalid AK/SK
+_NO_SUCH_SERVICE = "ModelArts.3502"  # a 404 that says: the service does not exist; any other 404 is an error
 
 _REMEDIES = {
-    "ModelArts.0204": "sign in with the scope of a project",
-    "ModelArts.0207": "sign in with the scope of a project",
-    "ModelArts.0210": "check that project_id is the project of this credential",
-    "ModelArts.0212": "sign in with the scope of a project",
-    "ModelArts.4116": "settle the account's arrears",
+    "ModelArts.0204": "sign in with the scope of a project",  # the token has no projectId
+    "ModelArts.0206": "check the access key and its secret key",
+    "ModelArts.0207": "sign in with the scope of a project",  # likewise
+    "ModelArts.0210": "check that project_id is the project of this credential",  # they do not match
+    "ModelArts.0212": "sign in with the scope of a project",  # the token has no project
+    "ModelArts.4116": "settle the account's arrears",  # the account is in arrears
     "ModelArts.4118": "the account is suspended: ask who owns it",
+}
+_GATEWAY_REMEDIES = {
     "0101": "check the endpoint: it does not publish this API",
     "0310": "the project is not available: check project_id and the account",
     "0401": "the address is blocked: ask who manages the access control of the gateway",
@@ -80,8 +91,9 @@ def error_of(
 
     """
     code, text = _code_and_text(body)
-    what = f"HTTP {status}" + (f" {code}" if code else "")
-    quoted = clean(text, secrets)
+    # IAM's code is the status, and so is the heading of an error page: once is enough.
+    what = f"HTTP {status}" + (f" {code}" if code not in ("", str(status)) else "")
+    quoted = re.sub(rf"^(?:{status}\b\s*)+", "", clean(text, secrets))
     remedy = _remedy(status, code, permission)
     message = f"{asked} failed with {what}" + (f": {quoted.rstrip('.')}" if quoted else "")
     message += f" ({remedy})." if remedy else "."
@@ -119,7 +131,9 @@ def date_ms(headers: Mapping[str, str]) -> int | None:
 
 def _http_date_ms(text: str) -> int | None:
     try:
-        return int(parsedate_to_datetime(text).timestamp() * 1000)
+        at = parsedate_to_datetime(text)
+        # A date without a zone, or with -0000, has none here; HTTP knows no other than UTC.
+        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
     except (ValueError, TypeError, OverflowError):
         return None
 
@@ -127,9 +141,11 @@ def _http_date_ms(text: str) -> int | None:
 def _remedy(status: int, code: str, permission: str) -> str:
     prefix, _, number = code.partition(".")
     gateway = prefix.upper() in {"APIG", "APIGW"}
-    remedy = _REMEDIES.get(number if gateway else code, "")
+    remedy = _GATEWAY_REMEDIES.get(number, "") if gateway else _REMEDIES.get(code, "")
     if not remedy and status == 403 and permission:
         remedy = f"grant the permission {permission}"
+    if not remedy and status == 407:
+        remedy = "the proxy wants a user and a password: set proxy_basic_auth"
     if not remedy and status == 494:
         remedy = "the token is too long for the gateway: use an access key"
     if not remedy and 300 <= status < 400:

@@ -9,7 +9,9 @@ from exporter.adapters.modelarts.secrets import read_header_secret, read_secret
 from exporter.adapters.modelarts.signing import DATE_FORMAT, DATE_HEADER, authorization
 from exporter.core.source import Refused
 
-# What the gateway says of a key that it has locked for five minutes.
+# After more than five bad signatures in a row the gateway locks a key for five minutes, and answers each
+# request with APIG.0301, "AK access failed to reach the limit,forbidden" (API Gateway, User Guide, "Error
+# Codes").
 _LOCKED = "reach the limit"
 
 
@@ -22,7 +24,7 @@ class AccessKeyCredential:
         security_token: the same, for a temporary key; None: a permanent one.
         project_id: sent along, since a key belongs to a user with many projects.
         limiter: shared by all credentials with the same key.
-        clock: ms since the epoch; the cloud takes a signature for 15 minutes.
+        clock: ms since the epoch; the gateway refuses a signature that is dated 15 minutes off its own clock.
 
     """
 
@@ -45,13 +47,17 @@ class AccessKeyCredential:
 
     def lease(self) -> "AccessKeyLease":
         """The right to sign one request. Raises `Refused`."""
-        secrets = self._secrets()
-        return AccessKeyLease(self, secrets, self._limiter.enter("\n".join(secrets)))
+        self._limiter.watch(_joined(self.secrets()))
+        return AccessKeyLease(self)
+
+    def enter(self, secrets: tuple[str, str]) -> Permit:
+        """A permit to show a signature of these now."""
+        return self._limiter.enter(_joined(secrets))
 
     def changed(self, secrets: tuple[str, str]) -> bool:
         """Whether other secrets are there by now."""
         try:
-            return self._secrets() != secrets
+            return self.secrets() != secrets
         except Refused:
             return False
 
@@ -69,7 +75,8 @@ class AccessKeyCredential:
         signature = authorization(method, url, headers, b"", self._access_key, secret_key)
         return {**headers, "Authorization": signature}
 
-    def _secrets(self) -> tuple[str, str]:
+    def secrets(self) -> tuple[str, str]:
+        """Secret key and security token as they are now. Raises `Refused`."""
         secret_key = read_secret(self._secret_key, "The secret key")
         if self._security_token is None:
             return secret_key, ""
@@ -77,31 +84,40 @@ class AccessKeyCredential:
 
 
 class AccessKeyLease:
-    """The right to sign one request."""
+    """The right to sign one request.
 
-    def __init__(self, credential: AccessKeyCredential, secrets: tuple[str, str], permit: Permit) -> None:
+    The limiter is shared by all projects with the key, so that it is entered only when the request goes out:
+    a project that waits for its own rate limit keeps no other one waiting.
+    """
+
+    def __init__(self, credential: AccessKeyCredential) -> None:
         self._credential = credential
-        self._secrets = secrets
-        self._permit = permit
+        self._secrets = ("", "")
+        self._permit: Permit | None = None
 
     def headers(self, method: str, url: str) -> Mapping[str, str]:
         """The signature, dated now."""
+        self._secrets = self._credential.secrets()
+        self._permit = self._credential.enter(self._secrets)
         return self._credential.sign(method, url, self._secrets)
 
     def accepted(self) -> None:
         """The signature was right."""
+        assert self._permit is not None, "an answer comes after the headers"
         self._permit.accepted()
         self._permit.release()
 
     def refused(self, message: str, *, final: bool) -> bool:  # noqa: ARG002 - each bad signature counts
         """A bad signature; another try is worth it only with other secrets."""
+        assert self._permit is not None, "an answer comes after the headers"
         self._permit.refused(message, locked=_LOCKED in message)
         self._permit.release()
         return self._credential.changed(self._secrets)
 
     def abandoned(self) -> None:
         """Nothing is known of the signature."""
-        self._permit.release()
+        if self._permit is not None:
+            self._permit.release()
 
 
 class TokenFileCredential:
@@ -153,3 +169,7 @@ class TokenFileLease:
 
     def abandoned(self) -> None:
         """Nothing is known of the token."""
+
+
+def _joined(secrets: tuple[str, str]) -> str:
+    return "\n".join(secrets)

@@ -16,9 +16,10 @@ from exporter.core.source import NotUnderstood
 # The largest number of 13 digits, in the year 2286: the API's times have 13 digits.
 LATEST_MS = 9_999_999_999_999
 LARGEST_COUNT = 2**63 - 1  # what the store can hold
-# One published body has a publish_at in seconds. As ms it would be in 1973 at the latest, before any service.
+# The sample of a list in ModelArts, API Reference, "Querying Services" has a publish_at in seconds. Read as
+# ms, a number of seconds is in 1973 at the latest, before there was any service.
 _SECONDS_BELOW = 100_000_000_000
-# An id is a UUID; so long a one is no id, and would not fit a request line.
+# An id is a UUID. A longer one than this is none, and would not fit a request line.
 _LONGEST_ID = 256
 
 Document = Mapping[str, Any]
@@ -171,7 +172,7 @@ def _event(row: Any) -> Event:
 def _rows(found: Document, key: str, *, known: bool) -> list[Any]:
     """The array under a key. Null and absent are an empty one where the answer is known to be of its kind.
 
-    Anything else that calls itself a success, such as `{}`, must not be taken for an empty log.
+    Any other 200, such as one with `{}`, must not be taken for an empty log.
     """
     rows = found.get(key)
     if isinstance(rows, list):

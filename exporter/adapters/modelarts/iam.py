@@ -1,20 +1,20 @@
-"""Tokens from IAM, version 3: signing in with a password, before the old token ends, and never in a hurry."""
+"""Tokens from IAM, version 3: signing in with a password, once for all threads, before the old token ends.
+
+The request and its answer: Identity and Access Management, API Reference, "Obtaining a User Token Through
+Password Authentication".
+"""
 
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import requests
-from keystoneauth1 import exceptions, session
-from keystoneauth1.access.access import AccessInfoV3
-from keystoneauth1.identity import v3
-
-from exporter.adapters.http_client import USER_AGENT, BoundedSession, HttpClient, SessionSettings, failure
+from exporter.adapters.http_client import USER_AGENT, Answer, HttpClient
 from exporter.adapters.modelarts.api_errors import error_of
+from exporter.adapters.modelarts.decode import document
 from exporter.adapters.modelarts.login_limiter import LoginLimiter, Permit
 from exporter.adapters.modelarts.secrets import is_header_value, read_secret
 from exporter.core.source import NotUnderstood, Refused, RemoteError, Throttled
@@ -26,10 +26,12 @@ RENEWAL_MARGIN_MS = 600_000
 # many services to read, each of them would.
 PAUSE_AFTER_FAILURE_MS = 10_000
 
+# IAM.0061 is a 401 that says that the user is locked after too many wrong passwords (IAM, API Reference,
+# "Error Codes"). Older versions of IAM say it in words alone.
 _LOCKED = re.compile(r"IAM\.0061|locked", re.IGNORECASE)
 
 
-class TokenTelemetry(Protocol):
+class TokenMetrics(Protocol):
     """What is counted of signing in."""
 
     def request(self, endpoint: str, code: str, seconds: float) -> None:
@@ -74,22 +76,23 @@ class PasswordCredential:
         *,
         limiter: LoginLimiter,
         transport: HttpClient,
-        metrics: TokenTelemetry,
+        metrics: TokenMetrics,
         clock: Callable[[], int],
     ) -> None:
-        self._iam_endpoint = iam_endpoint
+        # The catalogue of all other services would be most of the answer, and nobody reads it.
+        self._url = f"{iam_endpoint.rstrip('/').removesuffix('/v3')}/v3/auth/tokens?nocatalog=true"
         self._domain = domain
         self._username = username
         self._password = password
         self._project_id = project_id
         self._limiter = limiter
-        self._session = _CountedSession(transport.settings, metrics)
+        self._transport = transport
         self._metrics = metrics
         self._clock = clock
         self._lock = threading.Lock()
         self._token: _Token | None = None
         self._failure: RemoteError | None = None
-        self._failed_until = 0  # ms, on the guard's clock
+        self._failed_until = 0  # ms, on the limiter's clock
 
     def lease(self) -> "TokenLease":
         """The present token, or a new one. Raises `Refused`, or why IAM could not be asked."""
@@ -123,8 +126,7 @@ class PasswordCredential:
         password = read_secret(self._password, "The password")
         permit = self._limiter.enter(password)
         try:
-            access = self._sign_in(password)
-            return self._token_of(access, permit)
+            return self._token_of(self._sign_in(password), permit)
         except Refused as error:
             permit.refused(str(error), locked=_LOCKED.search(str(error)) is not None)
             raise
@@ -138,64 +140,55 @@ class PasswordCredential:
         finally:
             permit.release()
 
-    def _sign_in(self, password: str) -> AccessInfoV3:
-        auth = v3.Password(
-            self._iam_endpoint,
-            password=password,
-            username=self._username,
-            user_domain_name=self._domain,
-            project_id=self._project_id,
-            include_catalog=False,
+    def _sign_in(self, password: str) -> Answer:
+        """The answer that has a token. Raises any `RemoteError`."""
+        user = {"name": self._username, "password": password, "domain": {"name": self._domain}}
+        body = {
+            "auth": {
+                "identity": {"methods": ["password"], "password": {"user": user}},
+                "scope": {"project": {"id": self._project_id}},
+            }
+        }
+        answer = self._counted_post(body)
+        if 200 <= answer.status < 300:
+            return answer
+        error = error_of(
+            "Signing in", answer.status, answer.headers, answer.body, now=self._clock(), secrets=[password]
         )
-        asking = session.Session(
-            session=self._session, verify=self._session.verify, redirect=False, user_agent=USER_AGENT
-        )
-        try:
-            return auth.get_auth_ref(asking)
-        except exceptions.HttpError as error:
-            raise self._refusal(error, [password]) from error
-        except exceptions.ConnectionError as error:
-            raise _prefixed(failure(error)) from error
-        except (
-            exceptions.ClientException,  # no token in the body
-            ValueError,  # no JSON
-            TypeError,  # JSON, but no object
-            KeyError,  # no X-Subject-Token
-            RecursionError,  # nested too deeply
-        ) as error:
-            raise NotUnderstood("Signing in was answered without a token.") from error
-
-    def _refusal(self, error: exceptions.HttpError, secrets: Collection[str]) -> RemoteError:
-        response = error.response
-        assert response is not None, "keystoneauth1 raises HttpError only from an answer"
-        found = error_of(
-            "Signing in",
-            response.status_code,
-            {name.lower(): value for name, value in response.headers.items()},
-            response.content,
-            now=self._clock(),
-            secrets=secrets,
-        )
-        if isinstance(found, Throttled):
+        if isinstance(error, Throttled):
             # The rate that IAM names is that of signing in, not of the project's requests.
-            return Throttled(str(found), found.wait_seconds)
-        return found
+            raise Throttled(str(error), error.wait_seconds)
+        raise error
 
-    def _token_of(self, access: AccessInfoV3, permit: Permit) -> _Token:
-        value = access.auth_token or ""
+    def _counted_post(self, body: object) -> Answer:
+        began = time.perf_counter()
+        code = "error"
         try:
-            expires, issued = access.expires, _issued(access)
-        except (ValueError, TypeError, KeyError) as error:
-            raise NotUnderstood("The token from IAM has no usable expires_at.") from error
-        if not is_header_value(value) or expires is None:
-            raise NotUnderstood("IAM answered with an unusable token.")
-        now = self._clock()
-        # Both instants are on IAM's clock, so their difference is the life, whatever our clock says.
-        ends_at = int(expires.timestamp() * 1000)
-        life = ends_at - (now if issued is None else int(issued.timestamp() * 1000))
+            answer = self._transport.post(
+                self._url, {"Accept": "application/json", "User-Agent": USER_AGENT}, body
+            )
+            code = str(answer.status)
+        except RemoteError as error:
+            raise type(error)(f"Signing in failed. {error}") from error
+        finally:
+            self._metrics.request("token", code, time.perf_counter() - began)
+        return answer
+
+    def _token_of(self, answer: Answer, permit: Permit) -> _Token:
+        value = answer.headers.get("x-subject-token", "")
+        try:
+            token = document(answer.body)["token"]
+            expires, issued = _time_ms(token["expires_at"]), token.get("issued_at")
+            # Both instants are on IAM's clock, so their difference is the life, whatever our clock says.
+            now = self._clock()
+            life = expires - (now if issued is None else _time_ms(issued))
+        except (NotUnderstood, KeyError, TypeError, AttributeError, ValueError) as error:
+            raise NotUnderstood("Signing in was answered without a token or its expires_at.") from error
+        if not is_header_value(value):
+            raise NotUnderstood("Signing in was answered without a token that a header can carry.")
         if life <= 0:
-            raise NotUnderstood("IAM answered with a token that has already ended.")
-        self._metrics.token_expiry(ends_at / 1000)
+            raise NotUnderstood("Signing in was answered with a token that has already ended.")
+        self._metrics.token_expiry(expires / 1000)
         return _Token(value, now + life - min(RENEWAL_MARGIN_MS, life // 4), now + life, permit)
 
 
@@ -225,30 +218,7 @@ class TokenLease:
         """Nothing is known of the token."""
 
 
-class _CountedSession(BoundedSession):
-    """Counts each request; used by one thread at a time, the one that signs in."""
-
-    def __init__(self, settings: SessionSettings, metrics: TokenTelemetry) -> None:
-        super().__init__(settings)
-        self._metrics = metrics
-
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        began = time.perf_counter()
-        code = "error"
-        try:
-            response = super().send(request, **kwargs)
-            code = str(response.status_code)
-        finally:
-            self._metrics.request("token", code, time.perf_counter() - began)
-        return response
-
-
-def _issued(access: AccessInfoV3) -> datetime | None:
-    try:
-        return access.issued
-    except KeyError:
-        return None
-
-
-def _prefixed(error: RemoteError) -> RemoteError:
-    return type(error)(f"Signing in failed. {error}")
+def _time_ms(text: Any) -> int:
+    """An instant such as `2030-01-01T00:00:00.000000Z`, in UTC where it names no zone."""
+    at = datetime.fromisoformat(text)
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -1,49 +1,26 @@
 """Whole windows out of pages, whatever kind of paging the cloud has: the arithmetic agrees, or `Torn`. Pure.
 
-Nothing here knows HTTP: a `fetch` is given. What the documentation leaves open (how large a page may be,
-whether `offset` counts pages or items, whether times are inclusive) is found out from the answers.
+Nothing here knows HTTP: a `fetch` is given. Whether times are inclusive is found out from the answers.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Generic, TypeVar
 
-from exporter.adapters.modelarts.api_errors import Rejected
 from exporter.adapters.modelarts.decode import LATEST_MS, ResultPage
+from exporter.adapters.modelarts.pages import (
+    LearnedPaging,
+    Query,
+    first_page,
+    further_pages,
+    is_whole,
+    page_at,
+)
 from exporter.core.records import Event, ServiceRow
 from exporter.core.source import Torn
 
-# The default page of the API is 1000; where a cloud takes less, sizes that such APIs use.
-LIMITS = (1000, 500, 200, 100, 50, 20, 10)
-
 Row = TypeVar("Row")
-
-
-@dataclass(slots=True)
-class LearnedPaging:
-    """What one project's cloud has shown of itself at one endpoint; shared by threads, each field alone.
-
-    Attributes:
-        limit: the largest page known to be accepted, or the first to try.
-        proven: a request with this limit was answered.
-        offset_counts_items: False: it counts pages; None: not known yet.
-
-    """
-
-    limit: int = LIMITS[0]
-    proven: bool = False
-    offset_counts_items: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """The part of a request that says which rows; None is not sent."""
-
-    limit: int
-    offset: int | None = None
-    start: int | None = None  # ms, events only
-    end: int | None = None  # ms, events only
 
 
 EventFetch = Callable[[Query], ResultPage[Event]]
@@ -59,18 +36,29 @@ class Listing(Generic[Row]):
 
 
 def read_list(fetch: ListFetch, learned: LearnedPaging) -> Listing[ServiceRow | None]:
-    """Every row of a list, None for a malformed one; `complete` is False where that cannot be shown."""
-    page, limit = _largest(fetch, Query(limit=learned.limit), learned)
-    rows = list(page.rows)
+    """Every row of a list, None for a malformed one; `complete` is False where that cannot be shown.
+
+    The rows are in the order of creation, so that a service that is created during the read is appended and
+    moves no row. The total then grows, as it does when more are created than deleted; so it must be shown
+    that no row has moved. A deletion and a creation between the same two pages leave the total as it was,
+    and hide a row from this one list: nobody may conclude a deletion from a single one.
+    """
+    first, query = first_page(fetch, Query(limit=learned.limit), learned)
+    pages = [first]
     try:
-        complete = _is_whole(page, limit)
-        if not complete and page.total is not None:
-            size = len(rows)
-            for following in _further_pages(lambda at: fetch(Query(limit=size, offset=at)), page, learned):
-                rows += following.rows
+        complete = is_whole(first, query.limit)
+        if not complete and first.total is not None:
+            size = len(first.rows)
+            for page in further_pages(
+                lambda at: fetch(Query(limit=size, offset=at)), first, learned, may_grow=True
+            ):
+                pages.append(page)  # noqa: PERF402 - what came before an error stays
+            if pages[-1].total != first.total:
+                _check_unmoved(fetch, pages, learned)
             complete = True
     except Torn:
         complete = False
+    rows = [row for page in pages for row in page.rows]
     ids = [row.service_id for row in rows if row is not None]
     unique = dict(zip(ids, (row for row in rows if row is not None), strict=True))
     if len(unique) < len(ids):
@@ -93,8 +81,9 @@ def read_events(
         learned: what is known of this cloud's paging, and learns.
 
     """
-    first, limit = _largest(fetch, Query(limit=learned.limit, start=after, end=LATEST_MS), learned)
-    if _is_whole(first, limit):
+    asked = Query(limit=learned.limit, start=after, end=learned.latest_end)
+    first, asked = first_page(fetch, asked, learned)
+    if is_whole(first, asked.limit):
         return _later(first.rows, after)
     largest = 0
 
@@ -108,10 +97,10 @@ def read_events(
     # Whether that end is inclusive does not matter, since either range keeps only its own side.
     split = began()
     if after is not None and split <= after + 1:
-        events = _read_range(measured, Query(limit=limit, start=after, end=LATEST_MS), learned)
+        events = _read_range(measured, asked, learned)
     else:
-        past = _read_range(measured, Query(limit=limit, start=after, end=split), learned)
-        tail = _read_range(measured, Query(limit=limit, start=split - 1, end=LATEST_MS), learned)
+        past = _read_range(measured, replace(asked, end=split), learned)
+        tail = _read_range(measured, replace(asked, start=split - 1), learned)
         events = [event for event in past if event.occur_time < split]
         events += [event for event in tail if event.occur_time >= split]
     whole = _later(events, after)
@@ -141,7 +130,7 @@ def _read_range(fetch: EventFetch, query: Query, learned: LearnedPaging) -> list
         stale = len(page.rows) - len(fresh)
         if (None if page.total is None else page.total - stale) != owed or (floor >= 0 and not fresh):
             raise Torn(f"The events changed during the read: {page.total} rows where {owed} were left.")
-        if _is_whole(page, query.limit):
+        if is_whole(page, query.limit):
             return kept + fresh
         _check_order(page.rows, query)
         inclusive = inclusive or page.rows[0].occur_time == query.start
@@ -178,8 +167,8 @@ def _read_instant(fetch: EventFetch, query: Query, learned: LearnedPaging) -> li
         if first.total is None:
             raise Torn("More events in one millisecond than fit a page, and no total_count.")
         rows = list(first.rows)
-        if not _is_whole(first, query.limit):
-            for page in _further_pages(lambda at: fetch(replace(query, offset=at)), first, learned):
+        if not is_whole(first, query.limit):
+            for page in further_pages(lambda at: fetch(replace(query, offset=at)), first, learned):
                 rows += page.rows
         _check_order(rows, query)
         return rows
@@ -190,73 +179,25 @@ def _read_instant(fetch: EventFetch, query: Query, learned: LearnedPaging) -> li
     return rows
 
 
-def _further_pages(
-    fetch_at: Callable[[int], ResultPage[Row]], first: ResultPage[Row], learned: LearnedPaging
-) -> Iterator[ResultPage[Row]]:
-    """The pages after an incomplete first one, by `offset` of either kind. Raises `Torn`."""
-    total, size = first.total, len(first.rows)
-    assert total is not None
-    try:
-        in_items = learned.offset_counts_items
-        if in_items is None:
-            # As items this is inside the rows, as pages it is behind the last one.
-            in_items = _has_rows(fetch_at, size * -(-total // (size * size)))
-        seen, number = size, 1
-        while seen < total:
-            try:
-                page = fetch_at(seen if in_items else number)
-            except Rejected as error:
-                raise Torn(f"There is no further page after {seen} of {total} rows.") from error
-            seen += len(page.rows)
-            number += 1
-            if page.total != total or not page.rows or seen > total:
-                raise Torn(f"The pages do not add up to their total_count of {total}.")  # noqa: TRY301
-            yield page
-        # An `offset` that is ignored, or of the other kind, shows rows where there can be none.
-        pages = -(-total // size)
-        if _has_rows(fetch_at, pages * size if in_items else pages):
-            raise Torn(f"There are rows behind the last of {total}.")  # noqa: TRY301
-    except Torn:
-        learned.offset_counts_items = None
-        raise
-    if size > 1:  # of single rows both kinds are the same
-        learned.offset_counts_items = in_items
+def _check_unmoved(
+    fetch: ListFetch, pages: Sequence[ResultPage[ServiceRow | None]], learned: LearnedPaging
+) -> None:
+    """Read all pages but the last once more. Raises `Torn` where one shows other services than before.
+
+    A deletion moves every row behind it. So if a page shows the same after the last one was read, nothing
+    before its end was deleted in between, and no row slipped past the reader.
+    """
+    size, seen = len(pages[0].rows), 0
+    for number, page in enumerate(pages[:-1]):
+        offset = seen if learned.offset_counts_items else number
+        again = page_at(lambda at: fetch(Query(limit=size, offset=at or None)), offset)
+        if again is None or _ids(again.rows)[: len(page.rows)] != _ids(page.rows):
+            raise Torn("The list's pages moved during the read.")
+        seen += len(page.rows)
 
 
-def _has_rows(fetch_at: Callable[[int], ResultPage[Row]], offset: int) -> bool:
-    try:
-        return bool(fetch_at(offset).rows)
-    except Rejected:
-        return False  # nobody has such a page
-
-
-def _largest(
-    fetch: Callable[[Query], ResultPage[Row]], query: Query, learned: LearnedPaging
-) -> tuple[ResultPage[Row], int]:
-    """The first page, with the largest limit that the cloud takes, and that limit."""
-    for limit in [size for size in LIMITS if size <= query.limit]:
-        try:
-            page = fetch(replace(query, limit=limit))
-        except Rejected as error:
-            # Once a limit was taken, a 400 speaks of something else, unless it names the limit.
-            if limit == LIMITS[-1] or (learned.proven and "limit" not in str(error).casefold()):
-                raise
-            continue
-        learned.limit, learned.proven = limit, True
-        return page, limit
-    raise AssertionError("unreachable: the smallest limit returns or raises")
-
-
-def _is_whole(page: ResultPage[Row], limit: int) -> bool:
-    """Whether the page has all rows that its query asks for. Raises `Torn`."""
-    rows = len(page.rows)
-    if page.count is not None and page.count not in (rows, page.total):
-        raise Torn(f"The answer has {rows} rows and says count {page.count}.")
-    if page.total is None:
-        return rows < limit
-    if rows > page.total or (page.total > 0 and rows == 0):
-        raise Torn(f"The answer has {rows} rows and says total_count {page.total}.")
-    return rows == page.total
+def _ids(rows: Sequence[ServiceRow | None]) -> list[str | None]:
+    return [None if row is None else row.service_id for row in rows]
 
 
 def _check_order(rows: Sequence[Event], query: Query) -> None:

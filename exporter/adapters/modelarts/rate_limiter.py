@@ -1,4 +1,4 @@
-"""What every request of one project passes, and where it waits for its turn."""
+"""Where every request of one project waits until the rate allows it."""
 
 import threading
 import time

@@ -17,11 +17,17 @@ from exporter.adapters.modelarts.api_client import (
 )
 from exporter.adapters.modelarts.api_errors import Rejected
 from exporter.adapters.modelarts.decode import ResultPage
-from exporter.adapters.modelarts.paging import LearnedPaging, Query, read_events, read_list
+from exporter.adapters.modelarts.pages import LearnedPaging, Query
+from exporter.adapters.modelarts.paging import read_events, read_list
 from exporter.core.records import Event, EventWindow, ServiceList, ServiceRow, UpdateWindow
 
-# Codes of a 400 that speak of the project or the workspace, not of the kind of service.
-_NOT_ABOUT_THE_SERVICE = {"ModelArts.0102", "ModelArts.0204", "ModelArts.0210"}
+# Codes of a 400 that are about the project or the workspace, not about the kind of service (ModelArts, API
+# Reference, "Error Codes").
+_NOT_ABOUT_THE_SERVICE = {
+    "ModelArts.0102",  # the workspace does not exist
+    "ModelArts.0204",  # the token is not of a project
+    "ModelArts.0210",  # the project id is not valid
+}
 
 _LIST = Endpoint("list", "Listing the services", "modelarts:service:list")
 _DETAIL = Endpoint("detail", "Reading a service", "modelarts:service:get")
@@ -41,9 +47,10 @@ class ModelArtsSource:
         metrics: is told of each request.
         clock: ms since the epoch.
         timeout_seconds: for one request, from connecting to the last byte.
-        ca_file: authorities to trust; None: the usual ones.
+        ca_file: PEM file of the authorities to trust; None: the usual ones.
         insecure_skip_verify: do not check the server's certificate.
-        proxy_url: None: no proxy.
+        proxy_url: as for `HttpClient`.
+        proxy_login: likewise.
 
     """
 
@@ -61,11 +68,16 @@ class ModelArtsSource:
         ca_file: str | None = None,
         insecure_skip_verify: bool = False,
         proxy_url: str | None = None,
+        proxy_login: Callable[[], tuple[str, str]] | None = None,
     ) -> None:
         self._workspaces = tuple(workspaces)
         self._clock = clock
         transport = HttpClient(
-            timeout_seconds, ca_file, insecure_skip_verify=insecure_skip_verify, proxy_url=proxy_url
+            timeout_seconds,
+            ca_file,
+            insecure_skip_verify=insecure_skip_verify,
+            proxy_url=proxy_url,
+            proxy_login=proxy_login,
         )
         base = f"{endpoint.rstrip('/')}/v1/{quote(project_id, safe='')}/services"
         self._client = ApiClient(base, transport, credential, rate_limiter, metrics, clock)
@@ -132,8 +144,8 @@ class ModelArtsSource:
         return EventWindow(events, seen.at, after, names[-1])
 
     def _list_page(self, workspace: str, seen: ReadStart, query: Query) -> ResultPage[ServiceRow | None]:
-        # Ascending by an instant that never changes: a service that is created during the read is
-        # appended, and moves no other one.
+        # In the order of creation: a service that is created during the read is the last row, and moves
+        # no other one.
         asked = {
             "workspace_id": workspace,
             "sort_by": "publish_at",

@@ -6,8 +6,10 @@ Times are integer milliseconds of any clock that never steps back; rates are req
 import math
 from dataclasses import dataclass, replace
 
-# How fast a learned rate comes back: this part of the configured one each minute.
-REGROWTH_PER_MINUTE = 0.1
+# How fast a learned rate comes back: by this part of the configured one, once a minute. From the lowest
+# rate it takes ten minutes, ten times the usual window of a gateway: enough to see that each step is borne.
+GROWTH_STEP = 0.1
+GROWTH_STEP_MS = 60_000
 
 # Without `Retry-After` and without a window in the text, the first pause is the finest window that a
 # gateway counts in (a second), doubled at each further refusal up to its usual one (a minute).
@@ -34,6 +36,7 @@ class TokenBucket:
         since: when the other values held. While a pause lasts this is its end, in the future.
         tokens: requests that could go at `since`.
         learned: the rate at `since`.
+        grows_at: when a learned rate below the limit next rises by a step.
         strikes: refusals in a row that named no time to wait.
         paused_until: end of the last pause.
 
@@ -43,6 +46,7 @@ class TokenBucket:
     since: int
     tokens: float
     learned: float
+    grows_at: int = 0
     strikes: int = 0
     paused_until: int | None = None
 
@@ -59,16 +63,14 @@ class TokenBucket:
 
     def rate(self, now: int) -> float:
         """The rate in force at `now`."""
-        elapsed = max(0, now - self.since)
-        return min(self.limit, self.learned + self._growth * elapsed)
+        return self._advanced(now).learned
 
     def ready_at(self, now: int) -> int:
         """When the next request may go: `now`, or the first millisecond after it with a whole token."""
         state = self._advanced(now)
-        missing = 1 - _EPSILON / 2 - state.tokens
-        if missing <= 0:
-            return state.since
-        return state.since + math.ceil(state.ms_until(missing))
+        ready = state.since + max(0.0, 1 - _EPSILON / 2 - state.tokens) * 1000 / state.learned
+        # Beyond the next step it comes sooner; there are at most ten.
+        return state.ready_at(state.grows_at) if state.grows_by(ready) else math.ceil(ready)
 
     def take(self, now: int) -> "TokenBucket":
         """One request goes. Only to be called when `ready_at(now) <= now`."""
@@ -103,41 +105,33 @@ class TokenBucket:
         elif not paused:
             rate = min(rate, max(rate / 2, SLOWEST_HALVED_RATE))
         until = max(now + math.ceil(max(0.0, wait_seconds) * 1000), state.since)
-        # At the end of the pause one request may go, not a burst: the cloud has just said enough.
-        tokens = min(1.0, state.tokens + rate * (until - state.since) / 1000)
-        return replace(state, since=until, tokens=tokens, learned=rate, strikes=strikes, paused_until=until)
+        return replace(
+            state,
+            since=until,
+            # At the end of the pause one request may go, not a burst: the cloud has just said enough.
+            tokens=min(1.0, state.tokens + rate * (until - state.since) / 1000),
+            learned=rate,
+            grows_at=until + GROWTH_STEP_MS,
+            strikes=strikes,
+            paused_until=until,
+        )
 
     def _is_repeated(self, now: int) -> bool:
         """Whether the last pause ended so recently that this refusal belongs to the same trouble."""
         return self.paused_until is not None and now - self.paused_until <= LONGEST_PAUSE_SECONDS * 1000
 
-    @property
-    def _growth(self) -> float:
-        """Requests per second gained each millisecond."""
-        return self.limit * REGROWTH_PER_MINUTE / 60_000
+    def grows_by(self, time: float) -> bool:
+        """Whether the rate rises by `time`."""
+        return self.learned < self.limit and self.grows_at <= time
 
     def _advanced(self, now: int) -> "TokenBucket":
-        if now <= self.since:
-            return self
-        rate = self.rate(now)
-        tokens = self.tokens + self._filled(now - self.since)
-        return replace(self, since=now, learned=rate, tokens=min(tokens, max(1.0, rate * BURST_SECONDS)))
-
-    def _filled(self, milliseconds: float) -> float:
-        """Tokens that arrive within a time: the integral of the growing, then constant, rate."""
-        growing = min(milliseconds, self._time_to_limit)
-        rising = self.learned * growing + self._growth * growing * growing / 2
-        return (rising + self.limit * (milliseconds - growing)) / 1000
-
-    def ms_until(self, tokens: float) -> float:
-        """Milliseconds until so many more tokens have arrived: `_filled` solved for the time."""
-        while_growing = self._filled(self._time_to_limit)
-        if tokens > while_growing:
-            return self._time_to_limit + (tokens - while_growing) * 1000 / self.limit
-        rate, growth = self.learned, self._growth
-        # The root of growth/2 t^2 + rate t = 1000 tokens, in the form that does not cancel.
-        return 2000 * tokens / (rate + math.sqrt(rate * rate + 2000 * growth * tokens))
-
-    @property
-    def _time_to_limit(self) -> float:
-        return (self.limit - self.learned) / self._growth
+        """The bucket as it is at `now`: filled at one rate up to each step, at most ten steps."""
+        state = self
+        while state.since < now:
+            until = state.grows_at if state.grows_by(now) else now
+            tokens = state.tokens + state.learned * (until - state.since) / 1000
+            state = replace(state, since=until, tokens=min(tokens, max(1.0, state.learned * BURST_SECONDS)))
+            if state.grows_by(until):
+                grown = min(state.limit, state.learned + state.limit * GROWTH_STEP)
+                state = replace(state, learned=grown, grows_at=until + GROWTH_STEP_MS)
+        return state
