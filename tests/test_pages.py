@@ -589,7 +589,7 @@ def test_a_schema_requires_every_field_that_it_describes() -> None:
 
 
 def test_the_page_of_the_api_names_every_state_in_its_order() -> None:
-    table = API_PAGE.partition("| State | Holds when |")[2].partition("\n\n")[0]
+    table = API_PAGE.partition("| State | Condition |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [state.name for state in STATES]
     assert FLEET_SCHEMA["$defs"]["state"]["enum"] == [state.name for state in STATES]
     assert SERVICE_SCHEMA["$defs"]["phase"]["enum"] == list(PHASES)
