@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
+from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import NamedTuple
 
@@ -207,22 +208,26 @@ class Exporter:
                 self._metrics.reload(ok=False, epoch_seconds=now_ms() / 1000)
                 self._log.error("reload failed; the old configuration stays in force", error=str(error))
                 return False, str(error)
-            in_force = Event()
-            self.poller.tell(partial(self._replace, config, in_force))
-            while not in_force.wait(_LOOK_UP_SECONDS):
+            answers: SimpleQueue[bool] = SimpleQueue()
+            self.poller.tell(partial(self._replace, config, answers))
+            while (shown := _within(answers, _LOOK_UP_SECONDS)) is None:
                 if self._stop.is_set():
                     return False, "The exporter is stopping."
             self._metrics.reload(ok=True, epoch_seconds=now_ms() / 1000)
             self._log.info("reloaded", projects=len(config.projects))
+            if not shown:
+                return True, "The configuration is in force; nothing is shown until the store can be written."
             return True, "The configuration is in force."
 
-    def _replace(self, config: Config, in_force: Event) -> None:
+    def _replace(self, config: Config, answers: SimpleQueue[bool]) -> None:
         before, self._config = self._config, config
-        self._apply(config, before)
-        in_force.set()
+        answers.put(self._apply(config, before))
 
-    def _apply(self, config: Config, before: Config | None) -> None:
-        """Poll, show and push by this configuration from now on; what is as it was `before` goes on."""
+    def _apply(self, config: Config, before: Config | None) -> bool:
+        """Poll, show and push by this configuration from now on; what is as it was `before` goes on.
+
+        Returns whether it is shown; see `Poller.configure`.
+        """
         for sentence in warnings(config):
             self._log.warning("the configuration may be wrong", warning=sentence)
         self._classifier = classifier(config)
@@ -237,9 +242,10 @@ class Exporter:
         self._metrics.retain([project.name for project in config.projects], alertmanagers(config))
         for project in config.projects:
             self._metrics.poll_interval(project.name, config.poll.interval / 1000)
-        self.poller.configure(self._factory.setups(config))
+        shown = self.poller.configure(self._factory.setups(config))
         if alerts_changed:
             self._push_to(config)
+        return shown
 
     def _push_to(self, config: Config) -> None:
         for loop in self._send_loops:
@@ -288,6 +294,14 @@ class Exporter:
 
     def _remedy(self, text: str) -> str:
         return self._classifier.classify(ABNORMAL, text).remedy
+
+
+def _within(answers: SimpleQueue[bool], seconds: float) -> bool | None:
+    """The next answer; None if there is none in this time."""
+    try:
+        return answers.get(timeout=seconds)
+    except Empty:
+        return None
 
 
 def exposition(config: Config) -> Exposition:

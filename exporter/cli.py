@@ -1,4 +1,4 @@
-"""The command line: one sub-command each, and the sentence with which it ends when it cannot run."""
+"""The command line: one function for each sub-command, and the error message when it cannot run."""
 
 import argparse
 import io
@@ -22,12 +22,12 @@ from exporter.log import LEVELS, LogOutput, logger
 
 CANNOT_RUN = 1
 WRONG_USAGE = 2
-# As a shell tells it of a program that SIGINT has ended.
+# The exit code that a shell gives a program which SIGINT has ended.
 INTERRUPTED = 130
 
 
 class WrongUsageError(Exception):
-    """Flags that do not go together; the message is one sentence."""
+    """Flags that contradict each other; the message is one sentence."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal that has no Chinese is no reason to die of a Chinese text.
+            # A terminal that cannot show Chinese must not end the program.
             stream.reconfigure(errors="backslashreplace")
     try:
         options = build_parser().parse_args(_with_command(given))
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_RUN
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - a bug of ours ends with a sentence and a code too
+    except Exception as error:  # noqa: BLE001 - a bug of ours ends with an error message and a code too
         with suppress(OSError, ValueError):
             traceback.print_exc()
         _complain(f"ended by a mistake in the program, please report it: {type(error).__name__}: {error}")
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _with_command(given: list[str]) -> list[str]:
-    """The arguments with the command in front; without one it is `run`, as every exporter is started."""
+    """The arguments with the command in front. Without one it is `run`, as for every exporter."""
     first = given[0] if given else ""
     if first in COMMANDS or first in ("--version", "--help", "-h"):
         return given
@@ -71,7 +71,7 @@ def _with_command(given: list[str]) -> list[str]:
 
 
 def _complain(sentence: str) -> None:
-    with suppress(OSError, ValueError):  # where stderr itself is the trouble, the exit code has to do
+    with suppress(OSError, ValueError):  # if stderr cannot be written, only the exit code is left
         print(f"modelarts-exporter: {sentence}", file=sys.stderr, flush=True)
 
 
@@ -79,8 +79,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     parser = argparse.ArgumentParser(
         prog="modelarts-exporter",
-        description="Prometheus exporter that sees failed deployments of ModelArts inference services.",
-        epilog="Without a command: run.",
+        description="Prometheus exporter that shows failed deployments of ModelArts inference services.",
+        epilog="Without a command, it runs the exporter (run).",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=program.version_line())
@@ -104,11 +104,21 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         dest="listen",
         action="append",
         metavar="ADDR",
-        help="repeatable (default :10155)",
+        help="address to listen on (default :10155); repeatable",
     )
-    parser.add_argument("--web.telemetry-path", dest="telemetry_path", default="/metrics", metavar="PATH")
     parser.add_argument(
-        "--web.config.file", dest="web_config_file", default="", metavar="FILE", help="TLS, users and headers"
+        "--web.telemetry-path",
+        dest="telemetry_path",
+        default="/metrics",
+        metavar="PATH",
+        help="path of the metrics (default /metrics)",
+    )
+    parser.add_argument(
+        "--web.config.file",
+        dest="web_config_file",
+        default="",
+        metavar="FILE",
+        help="web config file: TLS, users and headers",
     )
     parser.add_argument(
         "--web.enable-lifecycle", dest="lifecycle", action="store_true", help="allow POST /-/reload"
@@ -119,7 +129,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         type=_url,
         default="",
         metavar="URL",
-        help="where readers reach the pages",
+        help="URL at which people reach the pages; alerts link to it (default: this host's name)",
     )
     parser.add_argument(
         "--web.max-requests",
@@ -127,10 +137,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         default=40,
         metavar="N",
-        help="scrapes at once",
+        help="scrapes that are answered at the same time (default 40)",
     )
     parser.add_argument(
-        "--storage.path", dest="storage_path", default="data/", metavar="DIR", help="empty: memory only"
+        "--storage.path",
+        dest="storage_path",
+        default="data/",
+        metavar="DIR",
+        help="directory of the store (default data/); empty: memory only",
     )
     _add_shard(parser)
     _add_log(parser)
@@ -158,12 +172,28 @@ def _run_options(options: argparse.Namespace) -> RunOptions:
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config.file", dest="config_file", required=True, metavar="FILE")
+    parser.add_argument(
+        "--config.file", dest="config_file", required=True, metavar="FILE", help="the config file"
+    )
 
 
 def _add_shard(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--shard.index", dest="shard_index", type=int, default=0, metavar="I", help="from 0")
-    parser.add_argument("--shard.total", dest="shard_total", type=_positive, default=1, metavar="N")
+    parser.add_argument(
+        "--shard.index",
+        dest="shard_index",
+        type=int,
+        default=0,
+        metavar="I",
+        help="which part of the services this process reads, counted from 0",
+    )
+    parser.add_argument(
+        "--shard.total",
+        dest="shard_total",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="how many processes share the services",
+    )
 
 
 def _shard(options: argparse.Namespace) -> Shard:
@@ -176,8 +206,12 @@ def _shard(options: argparse.Namespace) -> Shard:
 
 
 def _add_log(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--log.level", dest="log_level", choices=list(LEVELS), default="info")
-    parser.add_argument("--log.format", dest="log_format", choices=["logfmt", "json"], default="logfmt")
+    parser.add_argument(
+        "--log.level", dest="log_level", choices=list(LEVELS), default="info", help="lowest level to log"
+    )
+    parser.add_argument(
+        "--log.format", dest="log_format", choices=["logfmt", "json"], default="logfmt", help="form of a line"
+    )
 
 
 def _positive(text: str) -> int:
@@ -187,9 +221,9 @@ def _positive(text: str) -> int:
 
 
 def _url(text: str) -> str:
-    """A URL, or nothing for this host's own."""
+    """A URL; empty for this host's own."""
     if text and not _is_url(text):
-        # Alertmanager refuses an alert, and all that come with it, whose link is none.
+        # Alertmanager refuses an alert whose link is not a URL, and every alert of the same request.
         raise argparse.ArgumentTypeError(f"{text!r} is not a URL such as https://host or https://host/path")
     return text
 
@@ -202,23 +236,29 @@ def _is_url(text: str) -> bool:
     return url.scheme in ("http", "https") and bool(url.hostname) and len(text.split()) == 1
 
 
-# --- the others --------------------------------------------------------------------------------------
+# --- other commands --------------------------------------------------------------------------------------
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--web.listen-address", dest="listen", default=":10155", metavar="ADDR")
+    parser.add_argument(
+        "--web.listen-address",
+        dest="listen",
+        default=":10155",
+        metavar="ADDR",
+        help="address of the exporter (default :10155)",
+    )
     _add_log(parser)
     parser.set_defaults(log_level="warn")
 
 
 def _demo(options: argparse.Namespace) -> int:
-    """Start an emulated cloud, the exporter on it, and Prometheus and Alertmanager where installed."""
+    """Start an emulated cloud, the exporter, and Prometheus and Alertmanager if they are installed."""
     with closing(LogOutput()) as output:
         return demo.run(options.listen, logger(options.log_level, options.log_format, output))
 
 
 def _add_emulate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--listen", default="127.0.0.1:10156", metavar="ADDR", help="host:port")
+    parser.add_argument("--listen", default="127.0.0.1:10156", metavar="ADDR", help="default: %(default)s")
     parser.add_argument(
         "--scenario", default=None, metavar="FILE", help=f"a file, or one of: {', '.join(scenario_names())}"
     )
@@ -230,11 +270,11 @@ def _emulate(options: argparse.Namespace) -> int:
 
 
 def _add_check_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("file", metavar="FILE", help="the config file")
 
 
 def _check_config(options: argparse.Namespace) -> int:
-    """Validate a configuration file."""
+    """Check a config file and print every mistake in it."""
     try:
         config = load(options.file, os.environ)
     except ConfigError as error:
@@ -250,7 +290,11 @@ def _check_config(options: argparse.Namespace) -> int:
 def _add_once(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     parser.add_argument(
-        "--storage.path", dest="storage_path", default="", metavar="DIR", help="default: memory only"
+        "--storage.path",
+        dest="storage_path",
+        default="",
+        metavar="DIR",
+        help="directory of the store; default: memory only",
     )
     _add_shard(parser)
     _add_log(parser)
@@ -258,28 +302,28 @@ def _add_once(parser: argparse.ArgumentParser) -> None:
 
 
 def _once(options: argparse.Namespace) -> int:
-    """Poll everything once and print the exposition."""
+    """Poll everything once and print the metrics."""
     with closing(LogOutput()) as output:
         log = logger(options.log_level, options.log_format, output)
-        return once.run(options.config_file, options.storage_path, _shard(options), log)
+        return once.run(options.config_file, options.storage_path, _shard(options), log, output)
 
 
 def _add_classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "text", nargs="*", metavar="TEXT", help="an event text; without one, a line of stdin each"
+        "text", nargs="*", metavar="TEXT", help="the event text; without it, each line of stdin is one"
     )
     parser.add_argument(
-        "--config.file", dest="config_file", default="", metavar="FILE", help="with its own causes"
+        "--config.file", dest="config_file", default="", metavar="FILE", help="use its causes too"
     )
     parser.add_argument("--history", metavar="FILE", help=classify.HISTORY_HELP)
 
 
 def _classify(options: argparse.Namespace) -> int:
-    """Tell what an event text means: phase, reason, remedy; or which event of a history is the cause."""
+    """Print what an event text means, or which event of a failed update is its cause."""
     rules = load(options.config_file, os.environ).causes if options.config_file else ()
     classifier = Classifier([CustomRule(rule.reason, rule.pattern.pattern, rule.remedy) for rule in rules])
     if options.history and options.text:
-        raise WrongUsageError("--history takes the place of a text.")
+        raise WrongUsageError("Give --history or a text, not both.")
     if options.history:
         print(classify.explanation(classifier, options.history))
         return 0

@@ -21,6 +21,7 @@ from exporter.engine.poller import Poller
 from exporter.engine.reporter import Reporter
 from exporter.engine.snapshot import Publisher, Snapshot
 from exporter.factory import ProjectFactory, Shard
+from exporter.log import LogOutput
 
 # How long the loop sleeps when nothing is due; a poll takes seconds, so this costs nothing.
 _WAIT_SECONDS = 0.02
@@ -48,7 +49,9 @@ class _ErrorCounter(Reporter):
                     self.errors[change.status.name][str(error)] += 1
 
 
-def run(config_file: str, storage_path: str, shard: Shard, log: FilteringBoundLogger) -> int:
+def run(
+    config_file: str, storage_path: str, shard: Shard, log: FilteringBoundLogger, output: LogOutput
+) -> int:
     """Read every service once; the exposition goes to stdout, a summary of each project to stderr.
 
     Returns 1 if a project or a service could not be read.
@@ -72,6 +75,7 @@ def run(config_file: str, storage_path: str, shard: Shard, log: FilteringBoundLo
     # As bytes, since the format is UTF-8 whatever the locale says.
     sys.stdout.buffer.writelines(pieces)
     sys.stdout.flush()
+    output.close()  # the summary comes last
     for line in _summary(snapshot, reporter.errors):
         print(line, file=sys.stderr)
     complete = all(view.state.up for view in snapshot.services.values())

@@ -157,7 +157,7 @@ def test_services_that_were_not_read_yet_are_not_called_well() -> None:
         fleet.put("prod", opened(row("a", number), NOW, preexisting=False).state)
     fleet.project("prod")
     seen = words(ask(fleet))
-    assert "The 2 services were not read yet Their logs are read one after the other" in seen
+    assert "The 2 services were not read yet Their logs are being read, one service after the other" in seen
     fleet.service("prod", row("b", 3), [Deployment(NOW - DAY)])
     assert "2 of 3 services were not read yet, the others are well" in words(ask(fleet))
 
@@ -181,17 +181,17 @@ def test_no_answer_mixes_two_moments(path: str) -> None:
 def test_every_page_says_that_the_poll_loop_hangs(path: str) -> None:
     fleet = one("a", Deployment(NOW - DAY))
     hangs = words(ask(fleet, path, healthy=lambda: (False, "The poll loop has not ticked for 400 s.")))
-    assert "Nothing new is read. The poll loop has not ticked for 400 s. What is shown is from" in hangs
+    assert "Nothing new is being read. The poll loop has not ticked for 400 s. This page shows" in hangs
     assert "service is well" not in hangs
-    assert "Nothing new is read" not in words(ask(fleet, path))
+    assert "Nothing new is being read" not in words(ask(fleet, path))
 
 
 @pytest.mark.parametrize(
     ("fleet", "sentences"),
     [
         (Fleet(), ["Nothing has been read yet", "the first list takes a few seconds"]),
-        (beginning(), ["Reading the first list", "Not read yet", "reload this page in a few seconds"]),
-        (empty(), ["No services", "there is no service to watch in them", "say which are watched"]),
+        (beginning(), ["Reading the first list", "Not read yet", "Reload this page in a few seconds"]),
+        (empty(), ["No services", "there is no service to watch in them", "say which services are watched"]),
         (
             broken(),
             [
@@ -293,12 +293,12 @@ def test_each_node_of_an_edge_service_has_its_result() -> None:
     ("number", "sentence"),
     [
         (3, "An update has been open for 52 min It is in the phase startup . That is longer than"),
-        (4, "Its logs could not be read last time What is shown is 22 min old."),
-        (5, "The cloud calls it concerning"),
-        (11, "The cloud calls it failed Its newest update did not fail, so what is wrong came later"),
+        (4, "Its logs could not be read last time The data shown here is 22 min old."),
+        (5, "The cloud gives it the status concerning"),
+        (11, "The cloud gives it the status failed Its newest update did not fail, so the trouble"),
         (6, "An update has been open for 3 min It is in the phase environment ."),
         (12, "Why it failed before it was stopped: health check"),
-        (22, "Its log was not read yet; reload this page in a minute."),
+        (22, "Its logs were not read yet. Reload this page in a minute."),
     ],
 )
 def test_a_service_says_what_its_state_means(number: int, sentence: str) -> None:
@@ -309,7 +309,7 @@ def test_a_service_that_is_degraded_without_any_update_is_not_said_to_have_one()
     fleet = Fleet()
     fleet.service("prod", row("nightly", 1, "failed", "batch"))
     seen = words(ask(fleet, SERVICE))
-    assert "The cloud calls it failed No update of it has been seen: look for abnormal events" in seen
+    assert "The cloud gives it the status failed It has no known update. Look for abnormal events" in seen
 
 
 def test_a_deployment_of_unknown_end_is_drawn_without_one() -> None:
@@ -321,7 +321,7 @@ def test_a_deployment_of_unknown_end_is_drawn_without_one() -> None:
     assert "no result" in words(page)
     assert 'aria-label="1 update and 1 event, of them 0 abnormal, from' in page.text
     assert 'class="end' not in page.text
-    assert '<span class="none" title="Nobody was watching when it settled.">unknown</span>' in page.text
+    assert '<span class="none" title="The exporter did not see when it settled.">unknown</span>' in page.text
 
 
 def test_a_deployment_that_hangs_goes_on_beyond_the_axis() -> None:
@@ -333,8 +333,8 @@ def test_a_busy_store_leaves_what_is_known() -> None:
     fleet.busy = True
     seen = words(ask(fleet, SERVICE))
     assert "Why it is failing: image pull" in seen
-    assert "could not be looked up, because the store is busy" in seen
-    assert "No event of it has been seen." not in seen
+    assert "could not be read, because the store is busy" in seen
+    assert "It has no known event." not in seen
 
 
 def test_an_id_that_two_projects_have_leads_to_both() -> None:
@@ -589,7 +589,7 @@ def test_a_schema_requires_every_field_that_it_describes() -> None:
 
 
 def test_the_page_of_the_api_names_every_state_in_its_order() -> None:
-    table = API_PAGE.partition("| State | Holds when |")[2].partition("\n\n")[0]
+    table = API_PAGE.partition("| State | Condition |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [state.name for state in STATES]
     assert FLEET_SCHEMA["$defs"]["state"]["enum"] == [state.name for state in STATES]
     assert SERVICE_SCHEMA["$defs"]["phase"]["enum"] == list(PHASES)

@@ -19,42 +19,46 @@ from exporter.config.web import WebFile
 _HEAD = """\
 # Configuration
 
-This page is made from the schema by `python -m docs.source.configuration`; edit the descriptions there.
+`python -m docs.source.configuration` writes this page from the schema in `exporter/config`; edit the
+descriptions there.
 
-`modelarts-exporter check-config FILE` tells every mistake of a file at once, each as
-`FILE:LINE: key.path: what is wrong, what is allowed`. A commented file to start from is
-`deploy/config.example.yml`.
+`modelarts-exporter check-config FILE` prints every mistake of a file at once, each as
+`FILE:LINE: key.path: what is wrong, what is allowed`. `deploy/config.example.yml` is a commented file to
+start from.
 
 ## How a file is read
 
-- YAML in UTF-8, at most 1 MiB. An unknown key is an error, so is a key given twice. Anchors, aliases and
-  merge keys (`<<`) are understood; tags (`!...`) are not.
-- A value is what is written: `workspaces: [0]` is the text `0`. Nothing, `null` or `~` is the same as
-  leaving the key out; in a list it is an error.
-- **Durations** have units: `500ms`, `30s`, `5m`, `2h`, `30d`, or composed from large to small, `1h30m`.
-- **Variables**: `${NAME}` in a value is taken from the environment, once; a missing one is an error, `$$` is
-  a `$`, any other `$` is itself. Keys and the content of files are left as they are. An error shows such a
-  value as it is written in the file.
+- The file is YAML in UTF-8, at most 1 MiB. An unknown key is an error, and so is a key that is given twice.
+  Anchors, aliases and merge keys (`<<`) can be used; tags (`!...`) cannot.
+- A value is taken as it is written: `workspaces: [0]` is the text `0`. An empty value, `null` or `~` is the
+  same as no key; in a list it is an error.
+- **Durations** have units: `500ms`, `30s`, `5m`, `2h`, `30d`. Several units go from large to small: `1h30m`.
+- **Variables**: `${NAME}` in a value is replaced by the environment variable, once. A missing variable is an
+  error. `$$` is one `$`; any other `$` stays as it is. Keys and the content of files are not changed. An
+  error message shows such a value as it is written in the file.
 - **Files** (`*_file`): a relative path starts from the directory of the config file. A secret file is one
-  line of text; white space around it and a byte order mark are cut off. A file that cannot be read is an
-  error at start and at reload, and a failed sign-in afterwards.
-- **Secrets** never appear in a log, a metric, a page or an error; they print as `<secret>`.
-- **URLs** are http or https, without user information; a slash at the end is dropped.
-- **Regular expressions** are Python's. Those on names must match the whole name; those of `causes` are
-  searched for, in any case of letters.
+  line of text; white space around it and a byte order mark are removed. A file that cannot be read is an
+  error at start and at reload. While the exporter runs, it is a failed sign-in.
+- **Secrets** never appear in a log, a metric, a page or an error message; they are printed as `<secret>`.
+- **URLs** are http or https, without user and password; a slash at the end is removed.
+- **Regular expressions** are those of Python. For names, the whole name must match. For `causes`, a match
+  anywhere in the text is enough, and upper and lower case are the same.
 
 ## Config file
 
-`--config.file`; read again on SIGHUP and `POST /-/reload`. A bad file leaves the old one in force.
+The file of `--config.file`. It is read again on SIGHUP and on `POST /-/reload`. If the file has a mistake,
+nothing changes and the old configuration stays in force. Otherwise only what you changed in the file changes:
+a project whose section is the same keeps its token, its refused sign-ins, its learned request rate and its
+requests under way.
 """
 
 _WEB_HEAD = """\
 ## Web config file
 
-`--web.config.file`, in the format that exporters share (exporter-toolkit); read again with the config file.
-The rules above hold but for one: `$` has no meaning here, because password hashes are full of it. Keys of the
-format that would be a false promise here (`client_allowed_sans`, `rate_limit`, inline `cert` and `key`) are
-errors rather than ignored.
+The file of `--web.config.file`, in the format of exporter-toolkit, which many exporters share. It is read
+again together with the config file. The rules above apply, except that `$` has no meaning here: password
+hashes contain it. Some keys of the format are errors, because the exporter does not do what they ask for:
+`client_allowed_sans`, `rate_limit`, and inline `cert` and `key`.
 """
 
 

@@ -29,25 +29,25 @@ class Tls(Section):
     )
     insecure_skip_verify: Annotated[bool, values.BOOLEAN] = Field(
         default=False,
-        description="Accept any certificate. For a first look only: whoever is in between reads the "
-        "credentials.",
+        description="Accept any certificate. For a first test only: anyone between the exporter and the "
+        "server can read the credentials.",
     )
 
 
 class PasswordAuth(Section):
-    """An IAM v3 token, got with a user's password for the scope of the project."""
+    """An IAM v3 token with the scope of the project. The exporter gets it with a user's password."""
 
     iam_endpoint: Url = Field(
-        description="IAM's address with its version, as in `https://iam.eu-de.otc.t-systems.com/v3`."
+        description="IAM's address with its version, such as `https://iam.eu-de.otc.t-systems.com/v3`."
     )
     domain: Text = Field(description="Name of the domain (account) that the user belongs to.")
-    username: Text = Field(description="Name of the IAM user; best one made for the exporter only.")
+    username: Text = Field(description="Name of the IAM user. Create a user for the exporter alone.")
     password: Hidden | None = Field(
-        default=None, description="The user's password, best as `${NAME}`. This or `password_file`."
+        default=None, description="The user's password, better as `${NAME}`. Set this or `password_file`."
     )
     password_file: HiddenFile | None = Field(
         default=None,
-        description="File that holds the password. A change of it ends the wait after a refused login.",
+        description="File that holds the password. After a refusal, a change of it is tried at once.",
     )
 
     @classmethod
@@ -61,18 +61,19 @@ class PasswordAuth(Section):
 
 
 class AkSkAuth(Section):
-    """A signature on every request (SDK-HMAC-SHA256); needs no IAM and no token."""
+    """Every request is signed with an access key (SDK-HMAC-SHA256). No IAM and no token is needed."""
 
     access_key: Text = Field(description="Id of the access key (AK).")
     secret_key: Hidden | None = Field(
-        default=None, description="Secret access key (SK), best as `${NAME}`. This or `secret_key_file`."
+        default=None,
+        description="Secret access key (SK), better as `${NAME}`. Set this or `secret_key_file`.",
     )
     secret_key_file: HiddenFile | None = Field(
         default=None, description="File that holds the secret access key; read again when it changes."
     )
     security_token: Hidden | None = Field(
         default=None,
-        description="Security token of temporary keys. They expire, so `security_token_file` serves longer.",
+        description="Security token of a temporary key. It expires, so `security_token_file` is better.",
     )
     security_token_file: HiddenFile | None = Field(
         default=None, description="File that holds the security token; read again when it changes."
@@ -96,14 +97,15 @@ class AkSkAuth(Section):
 
 
 class Auth(Section):
-    """How to sign in; exactly one of the three."""
+    """How to sign in. Set exactly one of the three."""
 
-    password: PasswordAuth | None = Field(default=None, description="An IAM v3 token, got by password.")
+    password: PasswordAuth | None = Field(default=None, description="A user's password, for an IAM v3 token.")
     aksk: AkSkAuth | None = Field(
-        default=None, description="Signed requests. Choose it where IAM is out of reach, or tokens too long."
+        default=None,
+        description="An access key to sign requests. Use it if IAM is out of reach, or tokens are too long.",
     )
     token_file: HiddenFile | None = Field(
-        default=None, description="File that holds a token which something else renews; read when it changes."
+        default=None, description="File with a token that another program renews; read again when it changes."
     )
 
     @classmethod
@@ -117,7 +119,7 @@ class BasicAuth(Section):
 
     username: Text = Field(description="Name of the user.")
     password: Hidden | None = Field(
-        default=None, description="The password, best as `${NAME}`. This or `password_file`."
+        default=None, description="The password, better as `${NAME}`. Set this or `password_file`."
     )
     password_file: HiddenFile | None = Field(default=None, description="File that holds the password.")
 

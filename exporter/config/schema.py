@@ -1,4 +1,4 @@
-"""Every key of the config file: its kind, its default, and why one would change it."""
+"""Every key of the config file: its type, its default, and when to change it."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -37,21 +37,22 @@ History = Annotated[Literal["count", "skip"], values.choice("count", "skip")]
 
 
 class Services(Section):
-    """Which services of a project are watched: those that pass all four."""
+    """Which services of a project are watched. A service must pass all four."""
 
     ids: tuple[Id, ...] = Field(
-        default=(), description="Only these services; empty: all. Required where `discovery` is false."
+        default=(), description="Only these services; empty: all. Required if `discovery` is false."
     )
     include_names: tuple[Pattern, ...] = Field(
         default=(re.compile(".*", re.DOTALL),),
         description="Only services whose whole name matches one of these.",
     )
     exclude_names: tuple[Pattern, ...] = Field(
-        default=(), description="No service whose whole name matches one of these, such as `tmp-.*`."
+        default=(),
+        description="Services to leave out: the whole name matches one of these, such as `tmp-.*`.",
     )
     infer_types: tuple[InferType, ...] = Field(
         default=("real-time", "edge", "batch"),
-        description="Only services of these types. With all three, a type that the API adds later is watched "
+        description="Only services of these types. With all three, types that the API adds later are watched "
         "too.",
     )
 
@@ -82,38 +83,38 @@ class Project(Section):
     """One project of one region."""
 
     project_id: Id = Field(
-        description="Id of the project, not its name: 32 hexadecimal digits on the console's page *My "
-        "Credentials*."
+        description="Id of the project, not its name. It has 32 hexadecimal digits; see *My Credentials* in "
+        "the console."
     )
     name: Text = Field(
         default_factory=lambda data: data.get("project_id", ""),
-        description="Value of the label `project` of every metric and alert; unique. A change of it starts "
-        "new series.",
+        description="Value of the label `project` of every metric and alert; must be unique. If you change "
+        "it, new series begin.",
     )
     endpoint: Url = Field(
-        description="Address of ModelArts in the project's region, as in "
+        description="Address of ModelArts in the project's region, such as "
         "`https://modelarts.eu-de.otc.t-systems.com`."
     )
     auth: Auth = Field(description="How to sign in: exactly one of `password`, `aksk` and `token_file`.")
     workspaces: tuple[Id, ...] = Field(
         default=("0",),
-        description="Ids of the workspaces to list. The API shows only workspace 0 unless asked for another.",
+        description="Ids of the workspaces to list. Without this key only workspace 0 is listed.",
     )
     discovery: Boolean = Field(
         default=True,
-        description="Whether to list the services. false watches just `services.ids`, for a user who may not "
-        "list.",
+        description="Whether to list the services. With false, only `services.ids` are watched: for a user "
+        "without permission to list.",
     )
     services: Services = Field(default=Services(), description="Which services are watched.")
     rate_limit: Annotated[float, values.POSITIVE] = Field(
         default=5.0,
-        description="Requests per second to this endpoint at most; learned downwards from 429. Lower it "
-        "where other programs share the user's quota.",
+        description="Most requests per second to this endpoint. After a 429 the exporter goes slower by "
+        "itself. Lower it if other programs share the user's quota.",
     )
     concurrency: Annotated[int, values.COUNT] = Field(
         default=4,
-        description="Requests under way at the same time at most. Raise it where the endpoint is so slow "
-        "that `rate_limit` is never reached.",
+        description="Most requests at the same time. Raise it if the endpoint is so slow that `rate_limit` "
+        "is never reached.",
     )
     timeout: Annotated[int, values.TIMEOUT] = Field(
         default=45_000,
@@ -144,61 +145,62 @@ class Project(Section):
 
 
 class Poll(Section):
-    """How often ModelArts is asked. The three intervals need not be in any order of size."""
+    """How often ModelArts is asked. Each of the three intervals may be longer or shorter than the others."""
 
     interval: PositiveMilliseconds = Field(
         default=30_000, description="How often the service list is read. Raise it to send fewer requests."
     )
     active_interval: PositiveMilliseconds = Field(
         default=10_000,
-        description="How often a service is read that is open, deploying or has just changed: the delay of "
-        "its alerts. What goes on for more than half an hour is read less often.",
+        description="How often a service is read while it has an open update, is deploying or has just "
+        "changed. Its alerts come this much later. After half an hour it is read less often.",
     )
     sweep_interval: PositiveMilliseconds = Field(
         default=300_000,
-        description="Every service is read in full at least this often, in case its row in the list hid a "
-        "change. Raise it for a large project under a small rate limit.",
+        description="Every service is read in full at least this often, because its row in the list may not "
+        "show every change. Raise it for a large project with a small rate limit.",
     )
     lateness: Milliseconds = Field(
         default=600_000,
-        description="How late an entry may appear in the API's log and still be counted. Raise it if "
+        description="How late an entry may appear in a log of the API and still be counted. Raise it if "
         "`modelarts_exporter_ledger_anomalies_total` grows.",
     )
 
 
 class Metrics(Section):
-    """What may be left out of the exposition."""
+    """Metrics that can be left out."""
 
     failure_message: Boolean = Field(
         default=True,
-        description="Label `message` on `modelarts_service_last_failure_info`. false where event texts must "
-        "not reach Prometheus.",
+        description="Label `message` on `modelarts_service_last_failure_info`. Set it to false if event "
+        "texts must not reach Prometheus.",
     )
     edge_nodes: Boolean = Field(
-        default=True, description="One series for each edge node. false where there are thousands of nodes."
+        default=True,
+        description="One series for each edge node. Set it to false if there are thousands of nodes.",
     )
 
 
 class CauseRule(Section):
-    """A cause of failure that the built-in rules do not know; tried before them, in order."""
+    """A cause of failure that the built-in rules do not know. It is tried before them, in this order."""
 
     reason: Annotated[str, values.REASON] = Field(
-        description="Value of the label `reason`: a new one, or a built-in one."
+        description="Value of the label `reason`: a new one or a built-in one."
     )
     pattern: Annotated[re.Pattern[str], values.CAUSE_PATTERN] = Field(
-        description="Searched for anywhere in the text of an event, whatever the case of its letters."
+        description="Searched for anywhere in the text of an event; upper and lower case are the same."
     )
-    remedy: Text = Field(description="What to do about it, as pages and alerts tell it.")
+    remedy: Text = Field(description="What to do about it, as pages and alerts show it.")
 
 
 class Alertmanager(Section):
-    """Where the sidecar pushes alerts that carry the cause."""
+    """Where the exporter pushes its alert, which carries the cause."""
 
     urls: tuple[Url, ...] = Field(
-        description="Every peer of the cluster, with its path prefix if it has one; never a load balancer."
+        description="Every Alertmanager of the cluster, with its path prefix if it has one; no load balancer."
     )
     basic_auth: BasicAuth | None = Field(
-        default=None, description="User and password. This or `bearer_token_file`."
+        default=None, description="User and password. Set this or `bearer_token_file`."
     )
     bearer_token_file: HiddenFile | None = Field(
         default=None, description="File that holds a bearer token; read again when it changes."
@@ -215,13 +217,13 @@ class Alertmanager(Section):
     )
     resend_interval: PositiveMilliseconds = Field(
         default=60_000,
-        description="How often a firing alert is sent again. Alertmanager ends one that it has not seen for "
-        "four of these.",
+        description="How often a firing alert is sent again. Alertmanager ends an alert that it has not got "
+        "for four times as long.",
     )
     cause_wait: Milliseconds = Field(
         default=20_000,
-        description="How long the first send waits for the text of the cause: Alertmanager does not notify "
-        "of a text that comes later. 0s sends at once.",
+        description="How long the first send waits for the text of the cause, because Alertmanager does not "
+        "notify again when the text comes later. 0s sends at once.",
     )
 
     @classmethod
@@ -250,15 +252,15 @@ class Config(Section):
     poll: Poll = Field(default=Poll(), description="How often ModelArts is asked.")
     history: History = Field(
         default="count",
-        description="Whether what was in the API's log at the very first start is in the counters. `skip` "
-        "where they shall start at 0.",
+        description="Whether entries that are in the API's logs at the very first start are counted. With "
+        "`skip` the counters start at 0.",
     )
-    metrics: Metrics = Field(default=Metrics(), description="What is exposed.")
+    metrics: Metrics = Field(default=Metrics(), description="Which metrics are exposed.")
     causes: tuple[CauseRule, ...] = Field(
-        default=(), description="Own causes of failure, tried before the built-in ones."
+        default=(), description="Your own causes of failure, tried before the built-in ones."
     )
     alertmanager: Alertmanager | None = Field(
-        default=None, description="Where alerts are pushed. Without it nothing is."
+        default=None, description="Where the exporter pushes its alert. Without it, it pushes none."
     )
 
     @classmethod

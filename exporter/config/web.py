@@ -64,27 +64,27 @@ Words = tuple[Annotated[str, values.TEXT], ...]
 
 
 class TlsServer(Section):
-    """Our certificate, and what is asked of clients; paths are relative to the file's directory."""
+    """The server's certificate, and whether clients need one. Paths start from the directory of the file."""
 
     cert_file: Annotated[Path, FILE] = Field(description="The server's certificate with its chain, PEM.")
     key_file: Annotated[Path, FILE] = Field(description="Its private key, PEM, without a password.")
     client_ca_file: Annotated[Path, values.CERTIFICATES] | None = Field(
-        default=None, description="Authorities that sign client certificates, PEM."
+        default=None, description="Certificates of the authorities that sign client certificates, PEM."
     )
     client_auth_type: Annotated[str, values.choice(*_CLIENT_AUTH)] = Field(
         default="NoClientCert",
-        description="Whether clients show a certificate. To let in only those with a valid one, set "
-        "RequireAndVerifyClientCert. RequestClientCert and RequireAnyClientCert are refused: they verify "
-        "nothing.",
+        description="Whether clients need a certificate. To accept only clients with a valid one, set "
+        "RequireAndVerifyClientCert. RequestClientCert and RequireAnyClientCert are errors, because they "
+        "verify nothing.",
     )
-    min_version: Version = Field(default="TLS12", description="Oldest version of TLS that is spoken.")
-    max_version: Version = Field(default="TLS13", description="Newest version of TLS that is spoken.")
+    min_version: Version = Field(default="TLS12", description="Oldest TLS version that is accepted.")
+    max_version: Version = Field(default="TLS13", description="Newest TLS version that is accepted.")
     cipher_suites: Words = Field(
-        default=(), description="Accepted and not used: OpenSSL's own choice is safe and kept up to date."
+        default=(), description="Accepted but not used: OpenSSL's own choice is safe and kept up to date."
     )
-    curve_preferences: Words = Field(default=(), description="Accepted and not used, for the same reason.")
+    curve_preferences: Words = Field(default=(), description="Accepted but not used, for the same reason.")
     prefer_server_cipher_suites: Annotated[bool, values.BOOLEAN] = Field(
-        default=True, description="Accepted and not used, for the same reason."
+        default=True, description="Accepted but not used, for the same reason."
     )
 
     @classmethod
@@ -122,10 +122,10 @@ class TlsServer(Section):
 
 
 class HttpServer(Section):
-    """What every answer carries."""
+    """What is sent with every answer."""
 
     http2: Annotated[bool, values.BOOLEAN] = Field(
-        default=False, description="Accepted and not used: scrapes gain nothing from HTTP/2."
+        default=False, description="Accepted but not used: scrapes gain nothing from HTTP/2."
     )
     headers: Annotated[Mapping[str, Annotated[str, HEADER]], BeforeValidator(_filled_in)] = Field(
         default_factory=dict,
@@ -151,8 +151,8 @@ class WebFile(Section):
     http_server_config: HttpServer = Field(default=HttpServer(), description="Headers.")
     basic_auth_users: Mapping[str, Annotated[str, HASH]] = Field(
         default_factory=dict,
-        description="Names and bcrypt hashes of passwords of those who may see anything at all. Empty: "
-        "everybody.",
+        description="Users, each with the bcrypt hash of the password. Every path needs one of them. Empty: "
+        "no password is needed.",
     )
 
     @classmethod

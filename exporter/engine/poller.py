@@ -158,8 +158,11 @@ class Poller:
 
     # --- the configuration -------------------------------------------------------------------------
 
-    def configure(self, setups: Sequence[Setup]) -> None:
-        """Read these projects and no others. What stays the same goes on as if nothing had happened."""
+    def configure(self, setups: Sequence[Setup]) -> bool:
+        """Read these projects and no others. What stays the same goes on as if nothing had happened.
+
+        Returns whether the change is shown; it is not while the store cannot be written.
+        """
         wanted = {settings.name: (settings, resources) for settings, resources in setups}
         tick = self._ticks()
         for name, project in list(self._projects.items()):
@@ -175,7 +178,7 @@ class Poller:
                 self._projects[name] = ProjectPoller(settings, resources, stored, tick)
         # In the order of the configuration, which is the order of the pages.
         self._projects = {name: self._projects[name] for name in wanted}
-        self._write_and_show()
+        return self._write_and_show()
 
     # --- on a thread of the project ----------------------------------------------------------------
 
