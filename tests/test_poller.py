@@ -491,6 +491,45 @@ def test_while_the_store_fails_the_old_values_are_shown_and_nothing_is_lost(
     assert "what is read is stored again" in again
 
 
+def test_while_nothing_can_be_stored_the_times_stand_still_and_a_metric_says_why(
+    cloud: Cloud, clock: Clock
+) -> None:
+    store = FaultyStore.open("")
+    rig = PollerHarness(cloud, clock, store)
+    writable, listed = "modelarts_exporter_store_writable", "modelarts_exporter_last_list_timestamp_seconds"
+    assert rig.own(writable) == 1
+    rig.settle()
+    rig.scrape()
+    store.faults = ["fails"] * 1000
+    cloud.update("a", clock(), "FAIL")
+    cloud.change("a", status="failed")
+    rig.pass_time(MINUTE)
+    before = rig.samples(), rig.own(listed)
+    assert rig.own(writable) == 0
+    cloud.failures["list"] = Unreachable("")
+    rig.pass_time(HOUR)
+    assert (rig.samples(), rig.own(listed)) == before
+    assert rig.own(writable) == 0
+    cloud.failures.clear()
+    store.faults.clear()
+    rig.pass_time(MINUTE)
+    assert rig.own(writable) == 1
+    assert (rig.own(listed) or 0) * SECOND > clock() - MINUTE
+    assert rig.samples()[FAILED.format("a")] == 1
+
+
+def test_a_list_that_only_came_while_nothing_could_be_stored_is_not_told_as_read(
+    cloud: Cloud, clock: Clock
+) -> None:
+    store = FaultyStore.open("")
+    store.faults = ["fails"] * 1000
+    rig = PollerHarness(cloud, clock, store)
+    rig.pass_time(HOUR)
+    assert rig.own("modelarts_exporter_last_list_timestamp_seconds", project="prod") is None
+    assert rig.own("modelarts_exporter_store_writable") == 0
+    assert "modelarts_up{}" not in rig.samples()
+
+
 def test_a_deletion_that_could_not_be_stored_is_made_up_for(cloud: Cloud, clock: Clock) -> None:
     store = FaultyStore.open("")
     rig = started(cloud, clock, store)

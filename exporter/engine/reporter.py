@@ -140,6 +140,7 @@ class Reporter:
 
     def not_stored(self, error: StoreError) -> None:
         """Nothing could be made durable, so nothing new is shown."""
+        self._metrics.commit_failed()
         if str(error) != self._store_error:
             self._log.error("cannot store what was read; showing what was known before", error=str(error))
             self._store_error = str(error)
