@@ -1,10 +1,12 @@
 """The store through its public door: what is kept, what is refused, and what each failure says."""
 
 import errno
+import fcntl
 import os
 import random
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -18,11 +20,13 @@ import pytest
 
 from exporter.adapters.store import schema
 from exporter.adapters.store.database import ProjectChange, ServiceChange, Store, StoreError
+from exporter.adapters.store.errors import told
 
 PROD = ("prod", "0" * 32)
 TEST = ("test", "1" * 32)
 DB = "modelarts-exporter.db"
 WAL = f"{DB}-wal"
+SHARED_MEMORY = f"{DB}-shm"
 LOCK = "modelarts-exporter.lock"
 
 
@@ -144,7 +148,7 @@ def test_names_from_outside_are_data_and_never_file_names(directory: Path) -> No
         store.commit([ProjectChange((name, name), name.encode()) for name in hostile])
         assert store.projects() == {(name, name): name.encode() for name in hostile}
         assert [list(store.services((n, n))) for n in hostile] == [[(n, n.encode())] for n in hostile]
-        assert sorted(p.name for p in directory.iterdir()) == [DB, WAL, LOCK]
+        assert sorted(p.name for p in directory.iterdir()) == [DB, SHARED_MEMORY, WAL, LOCK]
     assert sorted(p.name for p in directory.parent.rglob("*")) == ["data", DB, LOCK]
 
 
@@ -172,8 +176,31 @@ def test_the_directory_and_its_files_are_made_for_their_owner_alone(tmp_path: Pa
         assert {p.name: p.stat().st_mode & 0o777 for p in directory.iterdir()} == {
             DB: 0o600,
             WAL: 0o600,
+            SHARED_MEMORY: 0o600,
             LOCK: 0o600,
         }
+
+
+@pytest.mark.parametrize(
+    ("mode", "wanted"), [(0o755, 0o600), (0o750, 0o600), (0o770, 0o660), (0o2775, 0o660)]
+)
+def test_the_files_are_for_the_group_too_where_the_group_may_write_the_directory(
+    directory: Path, mode: int, wanted: int
+) -> None:
+    directory.mkdir()
+    directory.chmod(mode)
+    with closing(Store.open(str(directory))) as store:
+        store.commit([service("a")])
+        assert {p.name: p.stat().st_mode & 0o777 for p in directory.iterdir()} == dict.fromkeys(
+            (DB, WAL, SHARED_MEMORY, LOCK), wanted
+        )
+
+
+def test_a_mode_that_somebody_chose_for_a_file_stays(directory: Path) -> None:
+    fill(directory)
+    (directory / DB).chmod(0o640)
+    contents(directory)
+    assert (directory / DB).stat().st_mode & 0o777 == 0o640
 
 
 def test_one_thread_opens_and_another_uses(directory: Path) -> None:
@@ -259,7 +286,7 @@ store.close()
     sentence, kept = out.splitlines()
     assert sentence == (
         f"{directory / DB} could not be read or written by the operating system (disk I/O error):"
-        " look for a quota, a size limit or a failing disk; nothing half-written was kept"
+        " nothing half-written was kept; look for a full disk, a quota, a size limit, a failing disk or NFS"
     )
     assert kept == "[('a', b'1')]"
     assert contents(directory) == {"a": b"1", "b": b"3"}
@@ -392,8 +419,65 @@ def test_a_removed_lock_file_does_not_let_a_second_owner_in(directory: Path) -> 
         store.commit([service("a", b"1")])
         (directory / LOCK).unlink()
         assert refusal(directory) == (
-            f"{directory / DB} is locked by another program (database is locked): close that program"
+            f"{directory} is in use by another process:"
+            " end that one first, or give this one a directory of its own with --storage.path"
         )
+        store.commit([service("a", b"2")])
+    assert contents(directory) == {"a": b"2"}
+
+
+def test_a_directory_that_cannot_be_locked_itself_is_used_with_the_lock_file_alone(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on NFS, where an exclusive lock needs a file that is open for writing.
+    lock = fcntl.flock
+
+    def of_files_alone(file: int, operation: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", of_files_alone)
+    with closing(Store.open(str(directory))):
+        assert f"is in use by process {os.getpid()}:" in refusal(directory)
+    assert contents(directory) == {}
+
+
+# Beside other programs
+
+
+def test_another_program_reads_and_copies_the_store_while_it_is_in_use(
+    directory: Path, tmp_path: Path
+) -> None:
+    with closing(Store.open(str(directory))) as store:
+        store.commit([service("a", b"1")])
+        copy = tmp_path / "copy" / DB
+        copy.parent.mkdir()
+        with closing(sqlite3.connect(directory / DB)) as reader, closing(sqlite3.connect(copy)) as target:
+            reader.execute("BEGIN")
+            assert reader.execute("SELECT service_id, blob FROM service").fetchall() == [("a", b"1")]
+            store.commit([service("a", b"2")])
+            reader.execute("COMMIT")
+            store.commit([service("b", b"3")])
+            reader.backup(target)
+        store.commit([service("b", b"4")])
+        assert contents(copy.parent) == {"a": b"2", "b": b"3"}
+    assert contents(directory) == {"a": b"2", "b": b"4"}
+
+
+def test_a_program_that_holds_the_file_is_waited_for_by_the_next_commits(directory: Path) -> None:
+    with closing(Store.open(str(directory))) as store:
+        store._connection.execute("PRAGMA busy_timeout = 0")
+        with closing(sqlite3.connect(directory / DB, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError) as caught:
+                store.commit([service("a", b"1")])
+            other.execute("COMMIT")
+        assert str(caught.value) == (
+            f"{directory / DB} is locked by another program (database is locked): close that program;"
+            " on NFS a lock can outlive its program, so keep the store on a local disk"
+        )
+        store.commit([service("a", b"1")])
     assert contents(directory) == {"a": b"1"}
 
 
@@ -592,15 +676,41 @@ def place() -> Iterator[Path]:
 
 
 @contextmanager
-def without_power() -> Iterator[None]:
-    """Nothing is forbidden to root, so root is somebody else for a moment."""
+def without_power(user: int = 65534) -> Iterator[None]:
+    """Nothing is forbidden to root, so root is somebody else for a moment: "nobody", unless told otherwise.
+
+    The group stays root's, as on OpenShift. Who is not root stays who he is.
+    """
     mine = os.geteuid()
     if mine == 0:
-        os.seteuid(65534)  # "nobody" on every Linux
+        os.seteuid(user)
     try:
         yield
     finally:
         os.seteuid(mine)
+
+
+def test_two_users_of_one_group_use_a_directory_of_a_third_one_after_another(place: Path) -> None:
+    # OpenShift: the directory is made with the image, and each pod has a user of its own, of group 0.
+    place.chmod(0o755)
+    directory = place / "data"
+    directory.mkdir()
+    directory.chmod(0o770)
+    if os.geteuid() == 0:
+        os.chown(directory, 65532, 0)
+    with without_power(65533):
+        fill(directory)
+        left_behind = Store.open(str(directory))
+        left_behind.commit([service("a")])
+        before = {path.name: path.read_bytes() for path in directory.iterdir()}
+        left_behind.close()
+        for name, content in before.items():
+            (directory / name).write_bytes(content)  # as after `kill -9`
+            (directory / name).chmod(0o660)
+    with without_power(65534):
+        with closing(Store.open(str(directory))) as store:
+            store.commit([service("b")])
+        assert set(contents(directory)) == {"s0", "s1", "s2", "a", "b"}
 
 
 def test_a_directory_that_may_not_be_made_is_named(place: Path) -> None:
@@ -639,6 +749,45 @@ def test_a_read_only_file_system_is_named(directory: Path, monkeypatch: pytest.M
         f"{directory / LOCK} cannot be written (Read-only file system):"
         " --storage.path must name a directory with free space that this user may write"
     )
+
+
+NETWORK = (
+    "is on a file system without the locks or the shared memory that SQLite needs, such as NFS ({}):"
+    " keep the store on a local disk"
+)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ESTALE])
+def test_a_file_system_without_locks_is_named(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    # A real NFS needs a mount and a server; its error is the whole difference.
+    def without_locks(file: int, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    assert refusal(directory) == f"{directory / LOCK} {NETWORK.format(os.strerror(code))}"
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        (sqlite3.SQLITE_PROTOCOL, True),
+        (sqlite3.SQLITE_IOERR_LOCK, True),
+        (sqlite3.SQLITE_IOERR_SHMMAP, True),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, False),
+        (sqlite3.SQLITE_IOERR_WRITE, False),
+    ],
+)
+def test_what_sqlite_says_on_a_file_system_without_its_locks_or_shared_memory_is_named(
+    code: int, named: bool
+) -> None:
+    error = sqlite3.OperationalError("what SQLite says")
+    error.sqlite_errorcode = code
+    with pytest.raises(StoreError) as caught, told("data.db"):
+        raise error
+    assert (str(caught.value) == f"data.db {NETWORK.format('what SQLite says')}") == named
+    assert "NFS" in str(caught.value)
 
 
 def test_a_refused_directory_is_left_unlocked(directory: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Literal, Self
 import msgspec
 
 from exporter.adapters.store.errors import StoreError, damaged, told
-from exporter.adapters.store.lock import DirectoryLock
+from exporter.adapters.store.lock import DirectoryLock, open_file
 from exporter.adapters.store.schema import migrate, too_new
 
 __all__ = ["ProjectChange", "ServiceChange", "Store", "StoreError"]
@@ -269,8 +269,7 @@ def _claim(directory: Path, resources: ExitStack) -> str:
     path = directory / _FILE
     log = directory / f"{_FILE}-wal"
     with told(path):
-        # The texts of events are nobody else's business, whatever the directory's mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(open_file(path))  # SQLite gives the files beside it the same mode
         if path.stat().st_size == 0 and log.exists() and log.stat().st_size > 0:
             # SQLite would take the file for a new one and throw the log away.
             raise damaged(path, "it is empty, but its log is not")
@@ -280,9 +279,8 @@ def _claim(directory: Path, resources: ExitStack) -> str:
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     # A key that is damaged must reach the checksum, not stop as text that cannot be decoded.
     connection.text_factory = lambda raw: raw.decode(errors="replace")
-    # Before the log is first touched: it then needs no shared memory, so it works on every file system,
-    # and a program that does not know of our lock is kept out too.
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    # Other programs may read while we write: that is how a backup is made. The directory's lock keeps a
+    # second exporter out.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
