@@ -61,7 +61,8 @@ class Poller:
         clock: Callable[[], EpochMs],
         ticks: Callable[[], Ticks],
     ) -> None:
-        self._repository, self._publisher, self._reporter = Repository(store), publisher, reporter
+        self._publisher, self._reporter = publisher, reporter
+        self._repository = Repository(store, reporter.damaged)
         self._clock, self._ticks = clock, ticks
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._projects: dict[str, ProjectPoller] = {}
@@ -82,19 +83,24 @@ class Poller:
         self.tell(lambda: self._release(self._held.scraped(page.number)))
 
     def history(self, project: str, service_id: str) -> History | None:
-        """A service's last events and updates. Raises `TimeoutError` if the loop is busy for too long."""
-        answers: SimpleQueue[History | None] = SimpleQueue()
+        """A service's last events and updates. Raises `TimeoutError` if they cannot be read now."""
+        answers: SimpleQueue[History | StoreError | None] = SimpleQueue()
 
         def look() -> None:
             found = self._projects.get(project)
-            key = found.settings.key if found else None
-            answers.put(self._repository.history(key, service_id) if key else None)
+            try:
+                answers.put(self._repository.history(found.settings.key, service_id) if found else None)
+            except StoreError as error:  # a page is no reason to end
+                answers.put(error)
 
         self.tell(look)
         try:
-            return answers.get(timeout=_LONGEST_HISTORY_WAIT_SECONDS)
+            answer = answers.get(timeout=_LONGEST_HISTORY_WAIT_SECONDS)
         except Empty:
             raise TimeoutError("the poll loop is busy") from None
+        if isinstance(answer, StoreError):
+            raise TimeoutError("the store cannot be read") from answer
+        return answer
 
     def stop(self) -> None:
         """End `run` after the commit under way."""

@@ -5,6 +5,7 @@ from structlog.typing import FilteringBoundLogger
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.errors import StoreError
 from exporter.core.accounting.service_state import Outcome
+from exporter.core.accounting.stored_format import Kind
 from exporter.core.formats import iso
 from exporter.core.records import ABNORMAL, FAIL, ServiceList
 from exporter.core.scrub import scrub
@@ -129,6 +130,13 @@ class Reporter:
             self._log.error("cannot push alerts", alertmanager=alertmanager, error=error)
         else:
             self._log.info("alerts are pushed", alertmanager=alertmanager)
+
+    def damaged(self, project: str, service_id: str, kind: Kind) -> None:
+        """A record of the store is damaged and not used; see `Repository`."""
+        about = {"project": project, "record": kind}
+        if service_id:
+            about["service_id"] = scrub(service_id)
+        self._log.error("a record of the store is damaged; what it held is lost", **about)
 
     def stored(self, seconds: float, size: int) -> None:
         """A commit took so many seconds, and the store has so many bytes."""

@@ -10,11 +10,11 @@ from typing import Literal, Self
 
 import msgspec
 
-from exporter.adapters.store.errors import StoreError, damaged, told
+from exporter.adapters.store.errors import DamagedRecordError, StoreError, damaged, told
 from exporter.adapters.store.lock import DirectoryLock, open_file
 from exporter.adapters.store.schema import migrate, too_new
 
-__all__ = ["ProjectChange", "ServiceChange", "Store", "StoreError"]
+__all__ = ["DamagedRecordError", "ProjectChange", "ServiceChange", "Store", "StoreError"]
 
 _FILE = "modelarts-exporter.db"
 _MEMORY = ":memory:"
@@ -66,6 +66,8 @@ class Store:
     """One connection; it may be opened by one thread and used by another, but only ever by one at a time.
 
     Every method may raise `StoreError`. A project is its name and its project_id; a service_id is not empty.
+    Each record has a checksum: one that is not what was written raises `DamagedRecordError` where it is read,
+    until it is written again; all others are fine.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: str, resources: ExitStack) -> None:
@@ -128,30 +130,29 @@ class Store:
         ).fetchall():
             for last, blob, checksum, *key in page:
                 # A damaged record stays as it is: whoever reads it is told.
-                if isinstance(blob, bytes) and _checksum(blob, *key) == checksum:
+                if _intact(blob, checksum, *key):
                     new = convert(table, blob, found)
                     self._connection.execute(
                         f"UPDATE {table} SET blob = ?, sum = ? WHERE rowid = ?",  # noqa: S608 - likewise
                         (new, _checksum(new, *key), last),
                     )
 
-    def projects(self) -> dict[tuple[str, str], bytes]:
-        """What was last committed of each project."""
+    def project(self, project: tuple[str, str]) -> bytes | None:
+        """A project's blob."""
         with told(self._path):
-            rows = self._connection.execute("SELECT name, project_id, blob, sum FROM project").fetchall()
-        return {
-            (name, project_id): self._checked(blob, checksum, name, project_id)
-            for name, project_id, blob, checksum in rows
-        }
+            row = self._connection.execute(
+                "SELECT blob, sum FROM project WHERE name = ? AND project_id = ?", project
+            ).fetchone()
+        return None if row is None else self._checked(*row, *project)
 
     def services(
         self, project: tuple[str, str], *, present: bool | None = True
-    ) -> Iterator[tuple[str, bytes]]:
-        """service_id and blob of a project's services, in the order of their ids.
+    ) -> Iterator[tuple[str, bytes | None]]:
+        """service_id and blob of a project's services, in the order of their ids; None: it is damaged.
 
-        By default only those that exist in the cloud; `present=False` those that do not, None all.
-        A commit between two of them is allowed: what follows is then as new as the commit, or up to
-        a page older.
+        By default only those that exist in the cloud; `present=False` those that do not, None all. Whether
+        one does is unknown if it is damaged. A commit between two of them is allowed: what follows is then
+        as new as the commit, or up to a page older.
         """
         last = ""
         while True:
@@ -163,8 +164,9 @@ class Store:
                 ).fetchall()
             for service_id, there, blob, checksum in page:
                 # The absent are read too: `present` itself is only known to be right by the checksum.
-                self._checked(blob, checksum, *project, service_id, there)
-                if present is None or present == there:
+                if not _intact(blob, checksum, *project, service_id, there):
+                    yield service_id, None
+                elif present is None or present == there:
                     yield service_id, blob
                 last = service_id
             if len(page) < _PAGE:
@@ -190,7 +192,7 @@ class Store:
                 "SELECT blob, sum FROM past WHERE project_name = ? AND project_id = ? AND service_id = ?",
                 (*project, service_id),
             ).fetchone()
-        return None if row is None else self._checked(row[0], row[1], *project, service_id)
+        return None if row is None else self._checked(*row, *project, service_id)
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Write all of `changes` in one transaction, or nothing; they are on the disk when this returns.
@@ -255,9 +257,10 @@ class Store:
         """Let go of the file, then of the directory; closing twice does nothing."""
         self._resources.close()
 
-    def _checked(self, blob: object, checksum: int, *keys: str | int) -> bytes:
-        if not isinstance(blob, bytes) or _checksum(blob, *keys) != checksum:
-            raise damaged(self._path, f"the record of {' '.join(map(repr, keys))} is not what was written")
+    def _checked(self, blob: bytes, checksum: int, *keys: str | int) -> bytes:
+        if not _intact(blob, checksum, *keys):
+            what = " ".join(map(repr, keys))
+            raise DamagedRecordError(f"{self._path}: the record of {what} is not what was written")
         return blob
 
 
@@ -290,6 +293,10 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     if finding != "ok":
         raise damaged(path, finding.removeprefix("*** in database main ***"))
     migrate(connection, path)
+
+
+def _intact(blob: object, checksum: int, *keys: str | int) -> bool:
+    return isinstance(blob, bytes) and _checksum(blob, *keys) == checksum
 
 
 def _checksum(blob: bytes, *keys: str | int) -> int:
