@@ -552,6 +552,59 @@ def test_a_first_start_that_could_not_be_stored_is_still_the_first(cloud: Cloud,
     assert rig.samples()[FAILED.format("a")] == 1
 
 
+def test_a_service_that_was_deleted_long_ago_is_forgotten_while_the_loop_runs(
+    cloud: Cloud, clock: Clock
+) -> None:
+    cloud.add("b")
+    cloud.update("a", NOW - MINUTE, "FAIL")
+    rig = started(cloud, clock)
+    rig.poller.configure([project("prod", cloud)], keep_deleted=5 * HOUR)
+    key, row = ("prod", "0" * 32), cloud.rows.pop("a")
+    rig.pass_time(4 * HOUR)
+    assert rig.store.service(key, "a") is not None
+    assert history_of(rig, "a") is not None
+    rig.pass_time(3 * HOUR)
+    assert (rig.store.service(key, "a"), history_of(rig, "a")) == (None, None)
+    assert rig.store.service(key, "b") is not None
+    cloud.rows["a"] = row
+    cloud.updates["a"].clear()  # as the API's retention does
+    rig.pass_time(MINUTE)
+    assert (rig.samples()[FAILED.format("a")], rig.samples()[UP.format("a")]) == (0, 1)
+
+
+def test_many_are_forgotten_second_by_second(clock: Clock) -> None:
+    cloud = fleet(clock, 600)
+    rig = started(cloud, clock)
+    rig.poller.configure([project("prod", cloud)], keep_deleted=10 * MINUTE)
+    cloud.rows.clear()
+    rig.pass_time(HOUR + MINUTE)  # the first look after they went
+    rig.pass_time(HOUR - 2 * MINUTE)
+    seen = []
+    for _ in range(2 * MINUTE // SECOND):
+        seen.append(len(dict(rig.store.services(("prod", "0" * 32), present=False))))
+        rig.pass_time(SECOND)
+    assert sorted(set(seen)) == [0, 88, 344, 600]
+    assert (seen.count(344), seen.count(88)) == (1, 1)
+
+
+def test_forgetting_that_fails_is_tried_again_and_told(
+    cloud: Cloud, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = started(cloud, clock)
+
+    def full(*_: object) -> bool:
+        raise StoreError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.store, "forget", full)
+        rig.poller.configure([project("prod", cloud)], keep_deleted=HOUR)
+        rig.pass_time(MINUTE)
+        assert rig.own("modelarts_exporter_store_writable") == 0
+    rig.pass_time(PACE.sweep_interval)
+    assert rig.own("modelarts_exporter_store_writable") == 1
+    assert (rig.own("modelarts_exporter_last_list_timestamp_seconds") or 0) * SECOND > clock() - MINUTE
+
+
 # --- damaged records --------------------------------------------------------------------------------
 
 

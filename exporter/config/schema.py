@@ -148,6 +148,17 @@ class Poll(Section):
     )
 
 
+class Store(Section):
+    """What is kept in the store."""
+
+    keep_deleted: PositiveMilliseconds = Field(
+        default=90 * 86_400_000,
+        description="A service that was deleted longer ago than this is forgotten, with its counts and "
+        "texts; until then one that comes back keeps its counts. With less than the month for which the API "
+        "keeps its logs, the entries of one that comes back could be counted twice.",
+    )
+
+
 class Metrics(Section):
     """What may be left out of the exposition."""
 
@@ -228,6 +239,7 @@ class Config(Section):
         description="Whether what was in the API's log at the very first start is in the counters. `skip` "
         "where they shall start at 0.",
     )
+    store: Store = Field(default=Store(), description="What is kept in the store.")
     metrics: Metrics = Field(default=Metrics(), description="What is exposed.")
     causes: tuple[CauseRule, ...] = Field(
         default=(), description="Own causes of failure, tried before the built-in ones."

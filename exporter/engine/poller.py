@@ -38,6 +38,11 @@ _LONGEST_HISTORY_WAIT_SECONDS = 5.0
 # A disk that is full stays so for a while.
 _WRITE_AGAIN_MS = 10_000
 
+# Deleted services are kept for days, so an hour more is nothing. One call forgets a page of them, some 10 ms;
+# while more are left, it is called once a second.
+_FORGET_EVERY_MS = 3_600_000
+_FORGET_MORE_MS = 1000
+
 Setup = tuple[ProjectSettings, ProjectResources]
 
 
@@ -69,7 +74,8 @@ class Poller:
         self._removed: set[str] = set()  # projects that are still shown, and are no longer read
         self._held = HeldCounters()
         self._stopping = False
-        self._paused_until = ticks()
+        self._paused_until = self._forget_due = ticks()
+        self._keep_deleted: int | None = None
         self.ticked_at = ticks()
 
     # --- from other threads ------------------------------------------------------------------------
@@ -148,7 +154,7 @@ class Poller:
                 break
             message()
         self._release(dict.fromkeys(self._held.overdue(self._clock()), ()))
-        written = self._write_and_show()
+        written = self._write_and_show() and self._forget()
         if self._stopping:
             return None
         if not written or self._ticks() < self._paused_until:
@@ -164,8 +170,12 @@ class Poller:
 
     # --- the configuration -------------------------------------------------------------------------
 
-    def configure(self, setups: Sequence[Setup]) -> None:
-        """Read these projects and no others. What stays the same goes on as if nothing had happened."""
+    def configure(self, setups: Sequence[Setup], keep_deleted: int | None = None) -> None:
+        """Read these projects and no others. What stays the same goes on as if nothing had happened.
+
+        A service that was deleted longer ago than `keep_deleted` ms is forgotten; None: it never is.
+        """
+        self._keep_deleted, self._forget_due = keep_deleted, self._ticks()
         wanted = {settings.name: (settings, resources) for settings, resources in setups}
         tick = self._ticks()
         for name, project in list(self._projects.items()):
@@ -223,9 +233,7 @@ class Poller:
             if self._repository.write(change_set):
                 self._reporter.stored((self._ticks() - begun) / 1000, self._repository.size())
         except StoreError as error:
-            self._reporter.not_stored(error)
-            self._paused_until = Ticks(self._ticks() + _WRITE_AGAIN_MS)
-            return False
+            return self._not_written(error)
         for name, change in found.items():
             self._projects[name].written(change)
         self._removed.clear()
@@ -233,6 +241,23 @@ class Poller:
         self._held.shown(self._publisher.snapshot.page.number, counters)
         self._reporter.report(change_set)
         return True
+
+    def _forget(self) -> bool:
+        """Forget some services that were deleted long ago. Returns False if that could not be written."""
+        tick, now = self._ticks(), self._clock()
+        if self._keep_deleted is None or tick < self._forget_due:
+            return True
+        try:
+            more = self._repository.forget(EpochMs(now - self._keep_deleted), now)
+        except StoreError as error:
+            return self._not_written(error)
+        self._forget_due = Ticks(tick + (_FORGET_MORE_MS if more else _FORGET_EVERY_MS))
+        return True
+
+    def _not_written(self, error: StoreError) -> bool:
+        self._reporter.not_stored(error)
+        self._paused_until = Ticks(self._ticks() + _WRITE_AGAIN_MS)
+        return False
 
 
 def _raise(error: BaseException) -> None:

@@ -127,6 +127,10 @@ class Repository:
         for service_id, history in histories.items():
             yield PastChange(key, service_id, _encode(history))
 
+    def forget(self, absent_until: EpochMs, now: EpochMs) -> bool:
+        """Forget a part of the services that were deleted by `absent_until`. Returns whether more is left."""
+        return self._store.forget(absent_until, now)
+
     def size(self) -> int:
         """Bytes on disk."""
         return self._store.size()

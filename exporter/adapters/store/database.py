@@ -14,7 +14,7 @@ from exporter.adapters.store.errors import DamagedRecordError, StoreError, damag
 from exporter.adapters.store.lock import DirectoryLock, open_file
 from exporter.adapters.store.schema import migrate, too_new
 
-__all__ = ["DamagedRecordError", "ProjectChange", "ServiceChange", "Store", "StoreError"]
+__all__ = ["DamagedRecordError", "PastChange", "ProjectChange", "ServiceChange", "Store", "StoreError"]
 
 _FILE = "modelarts-exporter.db"
 _MEMORY = ":memory:"
@@ -54,10 +54,10 @@ class PastChange(msgspec.Struct, frozen=True):
 Change = ServiceChange | ProjectChange | PastChange
 
 Table = Literal["project", "service", "past"]
-# The columns of each table that its checksum covers beside the blob, in that order.
+# The columns of each table that its checksum covers beside the blob, in that order; not those that are null.
 _KEYS: dict[Table, tuple[str, ...]] = {
     "project": ("name", "project_id"),
-    "service": ("project_name", "project_id", "service_id", "present"),
+    "service": ("project_name", "project_id", "service_id", "present", "absent_since"),
     "past": ("project_name", "project_id", "service_id"),
 }
 
@@ -158,13 +158,13 @@ class Store:
         while True:
             with told(self._path):
                 page = self._connection.execute(
-                    "SELECT service_id, present, blob, sum FROM service WHERE project_name = ?"
+                    "SELECT service_id, present, absent_since, blob, sum FROM service WHERE project_name = ?"
                     " AND project_id = ? AND service_id > ? ORDER BY service_id LIMIT ?",
                     (*project, last, _PAGE),
                 ).fetchall()
-            for service_id, there, blob, checksum in page:
+            for service_id, there, since, blob, checksum in page:
                 # The absent are read too: `present` itself is only known to be right by the checksum.
-                if not _intact(blob, checksum, *project, service_id, there):
+                if not _intact(blob, checksum, *project, service_id, there, since):
                     yield service_id, None
                 elif present is None or present == there:
                     yield service_id, blob
@@ -176,14 +176,14 @@ class Store:
         """One service's blob, also where it is absent: one that comes back keeps its counts."""
         with told(self._path):
             row = self._connection.execute(
-                "SELECT present, blob, sum FROM service"
+                "SELECT blob, sum, present, absent_since FROM service"
                 " WHERE project_name = ? AND project_id = ? AND service_id = ?",
                 (*project, service_id),
             ).fetchone()
         if row is None:
             return None
-        there, blob, checksum = row
-        return self._checked(blob, checksum, *project, service_id, there)
+        blob, checksum, there, since = row
+        return self._checked(blob, checksum, *project, service_id, there, since)
 
     def past(self, project: tuple[str, str], service_id: str) -> bytes | None:
         """One service's texts."""
@@ -233,8 +233,8 @@ class Store:
                 projects,
             )
             self._connection.executemany(
-                "INSERT INTO service VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-                " SET present = excluded.present, blob = excluded.blob, sum = excluded.sum",
+                "INSERT INTO service VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE SET"
+                " present = excluded.present, blob = excluded.blob, sum = excluded.sum, absent_since = NULL",
                 services,
             )
             self._connection.executemany(
@@ -242,6 +242,39 @@ class Store:
                 " ON CONFLICT DO UPDATE SET blob = excluded.blob, sum = excluded.sum",
                 pasts,
             )
+
+    def forget(self, absent_until: int, now: int) -> bool:
+        """Forget services, and their texts, that are absent since `absent_until` (ms) or longer.
+
+        One that went since the last call counts as absent since `now`. A call takes a part of what there is
+        to do, of up to a page; returns whether more is left.
+        """
+        keys = ", ".join(_KEYS["service"])
+        with told(self._path), self._connection:
+            new = self._connection.execute(
+                f"SELECT rowid, blob, sum, {keys} FROM service"  # noqa: S608 - our own names
+                " WHERE present = 0 AND absent_since IS NULL LIMIT ?",
+                (_PAGE,),
+            ).fetchall()
+            old = self._connection.execute(
+                "SELECT rowid, project_name, project_id, service_id FROM service"
+                " WHERE present = 0 AND absent_since <= ? LIMIT ?",
+                (absent_until, _PAGE),
+            ).fetchall()
+            if new or old:
+                self._connection.execute("BEGIN IMMEDIATE")
+            for row, blob, checksum, *key in new:
+                # A damaged one stays damaged.
+                after = _checksum(blob, *key[:-1], now) if _intact(blob, checksum, *key) else checksum
+                self._connection.execute(
+                    "UPDATE service SET absent_since = ?, sum = ? WHERE rowid = ?", (now, after, row)
+                )
+            for row, *key in old:
+                self._connection.execute(
+                    "DELETE FROM past WHERE project_name = ? AND project_id = ? AND service_id = ?", key
+                )
+                self._connection.execute("DELETE FROM service WHERE rowid = ?", (row,))
+        return _PAGE in (len(new), len(old))
 
     def size(self) -> int:
         """Bytes on disk, the write-ahead log included; 0 in memory. Any thread may ask."""
@@ -257,9 +290,9 @@ class Store:
         """Let go of the file, then of the directory; closing twice does nothing."""
         self._resources.close()
 
-    def _checked(self, blob: bytes, checksum: int, *keys: str | int) -> bytes:
+    def _checked(self, blob: bytes, checksum: int, *keys: str | int | None) -> bytes:
         if not _intact(blob, checksum, *keys):
-            what = " ".join(map(repr, keys))
+            what = " ".join(repr(key) for key in keys if key is not None)
             raise DamagedRecordError(f"{self._path}: the record of {what} is not what was written")
         return blob
 
@@ -295,9 +328,10 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     migrate(connection, path)
 
 
-def _intact(blob: object, checksum: int, *keys: str | int) -> bool:
+def _intact(blob: object, checksum: int, *keys: str | int | None) -> bool:
     return isinstance(blob, bytes) and _checksum(blob, *keys) == checksum
 
 
-def _checksum(blob: bytes, *keys: str | int) -> int:
-    return zlib.crc32("\0".join(map(str, keys)).encode(), zlib.crc32(blob))
+def _checksum(blob: bytes, *keys: str | int | None) -> int:
+    text = "\0".join(str(key) for key in keys if key is not None)
+    return zlib.crc32(text.encode(), zlib.crc32(blob))
