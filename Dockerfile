@@ -24,7 +24,9 @@ RUN export DEBIAN_FRONTEND=noninteractive \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
 # 65532 is the "nonroot" of the distroless images. A number, because Kubernetes' runAsNonRoot cannot
 # look a name up.
-RUN install --directory --owner=65532 --group=65532 --mode=0750 /data \
+# OpenShift runs the image as a user that it chooses, always of group 0: so /data is that group's, and the
+# setgid bit makes the files in it so too, whoever writes them.
+RUN install --directory --owner=65532 --group=0 --mode=2770 /data \
     && install --directory /etc/modelarts-exporter
 COPY --from=builder /opt/modelarts-exporter /opt/modelarts-exporter
 

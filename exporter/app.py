@@ -242,7 +242,7 @@ class Exporter:
         self._metrics.retain([project.name for project in config.projects], alertmanagers(config))
         for project in config.projects:
             self._metrics.poll_interval(project.name, config.poll.interval / 1000)
-        shown = self.poller.configure(self._factory.setups(config))
+        shown = self.poller.configure(self._factory.setups(config), config.store.keep_deleted)
         if alerts_changed:
             self._push_to(config)
         return shown

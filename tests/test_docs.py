@@ -93,6 +93,7 @@ modelarts_exporter_token_expiry_timestamp_seconds          gauge     project
 modelarts_exporter_store_commit_duration_seconds           histogram
 modelarts_exporter_store_size_bytes                        gauge
 modelarts_exporter_log_errors_total                        counter
+modelarts_exporter_store_writable                          gauge
 modelarts_exporter_config_last_reload_successful           gauge
 modelarts_exporter_config_last_reload_success_timestamp_seconds gauge
 modelarts_exporter_alertmanager_notifications_total        counter   alertmanager outcome

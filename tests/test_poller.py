@@ -1,7 +1,10 @@
 """The loop around the core: what it reads and when, what it shows, and what it makes of failures."""
 
+import re
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -9,8 +12,9 @@ from threading import Thread
 import msgspec
 import pytest
 
-from exporter.adapters.store.database import Store
+from exporter.adapters.store.database import ServiceChange, Store, StoreError
 from exporter.core.accounting.counters import LONGEST_HOLD_MS
+from exporter.core.accounting.history import History
 from exporter.core.formats import iso
 from exporter.core.records import ServiceRow
 from exporter.core.source import (
@@ -491,6 +495,45 @@ def test_while_the_store_fails_the_old_values_are_shown_and_nothing_is_lost(
     assert "what is read is stored again" in again
 
 
+def test_while_nothing_can_be_stored_the_times_stand_still_and_a_metric_says_why(
+    cloud: Cloud, clock: Clock
+) -> None:
+    store = FaultyStore.open("")
+    rig = PollerHarness(cloud, clock, store)
+    writable, listed = "modelarts_exporter_store_writable", "modelarts_exporter_last_list_timestamp_seconds"
+    assert rig.own(writable) == 1
+    rig.settle()
+    rig.scrape()
+    store.faults = ["fails"] * 1000
+    cloud.update("a", clock(), "FAIL")
+    cloud.change("a", status="failed")
+    rig.pass_time(MINUTE)
+    before = rig.samples(), rig.own(listed)
+    assert rig.own(writable) == 0
+    cloud.failures["list"] = Unreachable("")
+    rig.pass_time(HOUR)
+    assert (rig.samples(), rig.own(listed)) == before
+    assert rig.own(writable) == 0
+    cloud.failures.clear()
+    store.faults.clear()
+    rig.pass_time(MINUTE)
+    assert rig.own(writable) == 1
+    assert (rig.own(listed) or 0) * SECOND > clock() - MINUTE
+    assert rig.samples()[FAILED.format("a")] == 1
+
+
+def test_a_list_that_only_came_while_nothing_could_be_stored_is_not_told_as_read(
+    cloud: Cloud, clock: Clock
+) -> None:
+    store = FaultyStore.open("")
+    store.faults = ["fails"] * 1000
+    rig = PollerHarness(cloud, clock, store)
+    rig.pass_time(HOUR)
+    assert rig.own("modelarts_exporter_last_list_timestamp_seconds", project="prod") is None
+    assert rig.own("modelarts_exporter_store_writable") == 0
+    assert "modelarts_up{}" not in rig.samples()
+
+
 def test_a_deletion_that_could_not_be_stored_is_made_up_for(cloud: Cloud, clock: Clock) -> None:
     store = FaultyStore.open("")
     rig = started(cloud, clock, store)
@@ -507,6 +550,232 @@ def test_a_first_start_that_could_not_be_stored_is_still_the_first(cloud: Cloud,
     rig = PollerHarness(cloud, clock, store)
     rig.pass_time(2 * MINUTE)
     assert rig.samples()[FAILED.format("a")] == 1
+
+
+def test_a_service_that_was_deleted_long_ago_is_forgotten_while_the_loop_runs(
+    cloud: Cloud, clock: Clock
+) -> None:
+    cloud.add("b")
+    cloud.update("a", NOW - MINUTE, "FAIL")
+    rig = started(cloud, clock)
+    rig.poller.configure([project("prod", cloud)], keep_deleted=5 * HOUR)
+    key, row = ("prod", "0" * 32), cloud.rows.pop("a")
+    rig.pass_time(4 * HOUR)
+    assert rig.store.service(key, "a") is not None
+    assert history_of(rig, "a") is not None
+    rig.pass_time(3 * HOUR)
+    assert (rig.store.service(key, "a"), history_of(rig, "a")) == (None, None)
+    assert rig.store.service(key, "b") is not None
+    cloud.rows["a"] = row
+    cloud.updates["a"].clear()  # as the API's retention does
+    rig.pass_time(MINUTE)
+    assert (rig.samples()[FAILED.format("a")], rig.samples()[UP.format("a")]) == (0, 1)
+
+
+def test_many_are_forgotten_second_by_second(clock: Clock) -> None:
+    cloud = fleet(clock, 600)
+    rig = started(cloud, clock)
+    rig.poller.configure([project("prod", cloud)], keep_deleted=10 * MINUTE)
+    cloud.rows.clear()
+    rig.pass_time(HOUR + MINUTE)  # the first look after they went
+    rig.pass_time(HOUR - 2 * MINUTE)
+    seen = []
+    for _ in range(2 * MINUTE // SECOND):
+        seen.append(len(dict(rig.store.services(("prod", "0" * 32), present=False))))
+        rig.pass_time(SECOND)
+    assert sorted(set(seen)) == [0, 88, 344, 600]
+    assert (seen.count(344), seen.count(88)) == (1, 1)
+
+
+def test_forgetting_that_fails_is_tried_again_and_told(
+    cloud: Cloud, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = started(cloud, clock)
+
+    def full(*_: object) -> bool:
+        raise StoreError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.store, "forget", full)
+        rig.poller.configure([project("prod", cloud)], keep_deleted=HOUR)
+        rig.pass_time(MINUTE)
+        assert rig.own("modelarts_exporter_store_writable") == 0
+    rig.pass_time(PACE.sweep_interval)
+    assert rig.own("modelarts_exporter_store_writable") == 1
+    assert (rig.own("modelarts_exporter_last_list_timestamp_seconds") or 0) * SECOND > clock() - MINUTE
+
+
+# --- damaged records --------------------------------------------------------------------------------
+
+
+def flip(directory: Path, table: str, service_id: str = "") -> None:
+    """Turn one bit of a record over, in the file, as a failing disk does."""
+    where = f"{table} WHERE service_id = '{service_id}'" if service_id else table
+    with closing(sqlite3.connect(directory / "modelarts-exporter.db")) as file, file:
+        ((row, blob),) = file.execute(f"SELECT rowid, blob FROM {where}").fetchall()
+        blob = blob[:-1] + bytes([blob[-1] ^ 1])
+        file.execute(f"UPDATE {table} SET blob = ? WHERE rowid = ?", (blob, row))
+
+
+def logged(rig: PollerHarness, event: str) -> list[dict[str, str]]:
+    """The keys and values of the log's lines of an event."""
+    lines = [re.sub(r"\x1b\[\d+m", "", call.args[0]) for call in rig.log.calls]
+    return [dict(re.findall(r"(\w+)=(\S+)", line)) for line in lines if event in line]
+
+
+def damaged(rig: PollerHarness) -> list[dict[str, str]]:
+    """What the log says of damaged records."""
+    return logged(rig, "a record of the store is damaged")
+
+
+def history_of(rig: PollerHarness, service_id: str) -> History | None:
+    """A service's history, as a page asks for it."""
+    found: list[History | None] = []
+    asking = Thread(target=lambda: found.append(rig.poller.history("prod", service_id)))
+    asking.start()
+    while asking.is_alive():  # the asker waits for the loop
+        rig.settle()
+        asking.join(0.001)
+    return found[0]
+
+
+@pytest.fixture
+def failed_twice(cloud: Cloud, clock: Clock) -> Cloud:
+    """Of two services with old entries, "a" is failing."""
+    cloud.add("b")
+    for service_id in ("a", "b"):
+        cloud.update(service_id, NOW - 2 * MINUTE, "FAIL", nodes_failed=1)
+        cloud.event(service_id, NOW - 2 * MINUTE, "abnormal", PULL)
+    cloud.update("b", NOW - MINUTE, "SUCCESS")
+    return cloud
+
+
+@pytest.mark.parametrize("count", [True, False])
+def test_a_damaged_service_costs_that_service_alone_and_its_old_entries_are_no_news(
+    failed_twice: Cloud, clock: Clock, tmp_path: Path, *, count: bool
+) -> None:
+    cloud, policy = failed_twice, msgspec.structs.replace(POLICY, count_history=count)
+    started(cloud, clock, Store.open(str(tmp_path)), policy=policy).store.close()
+    cloud.update("b", clock(), "FAIL")
+    flip(tmp_path, "service", "a")
+    rig = PollerHarness(cloud, clock, Store.open(str(tmp_path)), policy=policy)
+    assert FAILED.format("a") not in rig.samples()
+    rig.settle()
+    shown = rig.scrape()
+    # As at a first start: the first value is what the log holds, or 0, and is shown at once.
+    assert (shown[FAILED.format("a")], shown[ABNORMAL.format("a")]) == (count, count)
+    assert shown["modelarts_service_update_failing{service_id=a}"] == 1
+    assert rig.scrape() == shown | {FAILED.format("b"): 1 + count}
+    assert [line["service_id"] for line in logged(rig, "update settled")] == ["b"]
+    assert damaged(rig) == [{"project": "prod", "record": "service", "service_id": "a"}]
+    rig.store.close()
+    rig = PollerHarness(cloud, clock, Store.open(str(tmp_path)), policy=policy)
+    assert damaged(rig) == []
+    assert rig.samples()[FAILED.format("a")] == count
+    rig.store.close()
+
+
+def test_a_damaged_service_that_was_deleted_is_history_when_it_comes_back(
+    failed_twice: Cloud, clock: Clock, tmp_path: Path
+) -> None:
+    cloud = failed_twice
+    rig = started(cloud, clock, Store.open(str(tmp_path)))
+    row = cloud.rows.pop("a")
+    rig.pass_time(2 * MINUTE)
+    flip(tmp_path, "service", "a")
+    cloud.rows["a"] = row
+    rig.pass_time(MINUTE)
+    assert rig.samples()[FAILED.format("a")] == 1
+    assert damaged(rig) == [{"project": "prod", "record": "service", "service_id": "a"}]
+    rig.store.close()
+
+
+def test_a_damaged_project_begins_its_totals_anew_and_keeps_its_services(
+    failed_twice: Cloud, clock: Clock, tmp_path: Path
+) -> None:
+    cloud = failed_twice
+    rig = started(cloud, clock, Store.open(str(tmp_path)))
+    cloud.update("b", clock(), "SUCCESS")
+    cloud.change("b", operation_time=1)
+    rig.pass_time(MINUTE)
+    rig.scrape()
+    durations = "modelarts_update_duration_seconds_count{result=SUCCESS}"
+    assert rig.samples()[durations] == 1
+    rig.store.close()
+    flip(tmp_path, "project")
+    cloud.add("new")
+    cloud.update("new", NOW, "FAIL")
+    rig = PollerHarness(cloud, clock, Store.open(str(tmp_path)))
+    assert rig.samples()[FAILED.format("a")] == 1
+    rig.settle()
+    shown = rig.scrape()
+    assert (shown[durations], shown[FAILED.format("a")], shown[FAILED.format("b")]) == (0, 1, 1)
+    # Which services are new is not known: the next list is a first one again.
+    assert shown[FAILED.format("new")] == 1
+    assert damaged(rig) == [{"project": "prod", "record": "project"}]
+    rig.store.close()
+
+
+def test_a_damaged_history_is_empty_on_its_page_and_grows_again_with_the_next_event(
+    failed_twice: Cloud, clock: Clock, tmp_path: Path
+) -> None:
+    cloud = failed_twice
+    rig = started(cloud, clock, Store.open(str(tmp_path)))
+    for service_id in ("a", "b"):
+        flip(tmp_path, "past", service_id)
+    assert [history_of(rig, "a"), history_of(rig, "a")] == [None, None]
+    for service_id in ("a", "b"):
+        cloud.event(service_id, clock(), "abnormal", PULL)
+        cloud.change(service_id, operation_time=1)
+    rig.pass_time(MINUTE)
+    for service_id in ("a", "b"):
+        assert rig.samples()[ABNORMAL.format(service_id)] == 2
+        kept = history_of(rig, service_id)
+        assert kept is not None
+        assert [event.occur_time for event in kept.events] == [NOW]
+    told = [(entry["service_id"], entry["record"]) for entry in damaged(rig)]
+    assert told == [("a", "past"), ("b", "past")]
+    assert rig.own("modelarts_exporter_store_writable") == 1
+    rig.store.close()
+
+
+def test_a_page_that_cannot_be_read_from_the_store_does_not_end_the_loop(
+    cloud: Cloud, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = started(cloud, clock, Store.open(str(tmp_path)))
+
+    def unreadable(*_: object) -> bytes:
+        raise StoreError("disk I/O error")
+
+    monkeypatch.setattr(rig.store, "past", unreadable)
+    asked: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            rig.poller.history("prod", "a")
+        except TimeoutError as error:
+            asked.append(error)
+
+    asking = Thread(target=ask)
+    asking.start()
+    while asking.is_alive():
+        rig.settle()
+        asking.join(0.001)
+    assert [str(error) for error in asked] == ["the store cannot be read"]
+    rig.store.close()
+
+
+def test_a_store_with_fields_of_a_newer_version_is_refused_with_a_sentence(
+    cloud: Cloud, clock: Clock, tmp_path: Path
+) -> None:
+    store = Store.open(str(tmp_path))
+    started(cloud, clock, store)
+    key = ("prod", "0" * 32)
+    fields = msgspec.msgpack.decode(store.service(key, "a") or b"")
+    store.commit([ServiceChange(key, "a", msgspec.msgpack.encode(fields | {"later": 1}), present=True)])
+    with pytest.raises(StoreError, match=r"what this version does not know \(.*`later`\): run the newer"):
+        PollerHarness(cloud, clock, store)
+    store.close()
 
 
 # --- several projects, and reloads ------------------------------------------------------------------

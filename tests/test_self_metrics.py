@@ -96,6 +96,9 @@ def test_each_call_is_seen_in_its_metric(metrics: SelfMetrics) -> None:
     assert value(metrics, "api_rate_limit", project="prod") == 4.5
     assert value(metrics, "store_commit_duration_seconds_sum") == 0.002
     assert value(metrics, "store_size_bytes") == 4096
+    assert value(metrics, "store_writable") == 1
+    metrics.commit_failed()
+    assert value(metrics, "store_writable") == 0
     notifications = {"alertmanager": "http://am:9093", "outcome": "failed"}
     assert value(metrics, "alertmanager_notifications_total", **notifications) == 1
     assert value(metrics, "alerts_firing", alertname="ModelArtsDeploymentFailure") == 2

@@ -12,6 +12,7 @@ from exporter.config.schema import (
     Poll,
     Project,
     Services,
+    Store,
 )
 from exporter.config.secret import Secret, SecretFile, SecretUnreadable
 from exporter.config.values import format_duration, parse_duration
@@ -34,6 +35,7 @@ __all__ = [
     "SecretFile",
     "SecretUnreadable",
     "Services",
+    "Store",
     "Tls",
     "format_duration",
     "load",

@@ -167,6 +167,17 @@ class Poll(Section):
     )
 
 
+class Store(Section):
+    """What is kept in the store."""
+
+    keep_deleted: PositiveMilliseconds = Field(
+        default=90 * 86_400_000,
+        description="A service that was deleted longer ago than this is forgotten, with its counts and "
+        "texts; until then one that comes back keeps its counts. With less than the month for which the API "
+        "keeps its logs, the entries of one that comes back could be counted twice.",
+    )
+
+
 class Metrics(Section):
     """Metrics that can be left out."""
 
@@ -255,6 +266,7 @@ class Config(Section):
         description="Whether entries that are in the API's logs at the very first start are counted. With "
         "`skip` the counters start at 0.",
     )
+    store: Store = Field(default=Store(), description="What is kept in the store.")
     metrics: Metrics = Field(default=Metrics(), description="Which metrics are exposed.")
     causes: tuple[CauseRule, ...] = Field(
         default=(), description="Your own causes of failure, tried before the built-in ones."

@@ -38,6 +38,11 @@ _LONGEST_HISTORY_WAIT_SECONDS = 5.0
 # A disk that is full stays so for a while.
 _WRITE_AGAIN_MS = 10_000
 
+# Deleted services are kept for days, so an hour more is nothing. One call forgets a page of them, some 10 ms;
+# while more are left, it is called once a second.
+_FORGET_EVERY_MS = 3_600_000
+_FORGET_MORE_MS = 1000
+
 Setup = tuple[ProjectSettings, ProjectResources]
 
 
@@ -61,14 +66,16 @@ class Poller:
         clock: Callable[[], EpochMs],
         ticks: Callable[[], Ticks],
     ) -> None:
-        self._repository, self._publisher, self._reporter = Repository(store), publisher, reporter
+        self._publisher, self._reporter = publisher, reporter
+        self._repository = Repository(store, reporter.damaged)
         self._clock, self._ticks = clock, ticks
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._projects: dict[str, ProjectPoller] = {}
         self._removed: set[str] = set()  # projects that are still shown, and are no longer read
         self._held = HeldCounters()
         self._stopping = False
-        self._paused_until = ticks()
+        self._paused_until = self._forget_due = ticks()
+        self._keep_deleted: int | None = None
         self.ticked_at = ticks()
 
     # --- from other threads ------------------------------------------------------------------------
@@ -82,19 +89,24 @@ class Poller:
         self.tell(lambda: self._release(self._held.scraped(page.number)))
 
     def history(self, project: str, service_id: str) -> History | None:
-        """A service's last events and updates. Raises `TimeoutError` if the loop is busy for too long."""
-        answers: SimpleQueue[History | None] = SimpleQueue()
+        """A service's last events and updates. Raises `TimeoutError` if they cannot be read now."""
+        answers: SimpleQueue[History | StoreError | None] = SimpleQueue()
 
         def look() -> None:
             found = self._projects.get(project)
-            key = found.settings.key if found else None
-            answers.put(self._repository.history(key, service_id) if key else None)
+            try:
+                answers.put(self._repository.history(found.settings.key, service_id) if found else None)
+            except StoreError as error:  # a page is no reason to end
+                answers.put(error)
 
         self.tell(look)
         try:
-            return answers.get(timeout=_LONGEST_HISTORY_WAIT_SECONDS)
+            answer = answers.get(timeout=_LONGEST_HISTORY_WAIT_SECONDS)
         except Empty:
             raise TimeoutError("the poll loop is busy") from None
+        if isinstance(answer, StoreError):
+            raise TimeoutError("the store cannot be read") from answer
+        return answer
 
     def stop(self) -> None:
         """End `run` after the commit under way."""
@@ -142,7 +154,7 @@ class Poller:
                 break
             message()
         self._release(dict.fromkeys(self._held.overdue(self._clock()), ()))
-        written = self._write_and_show()
+        written = self._write_and_show() and self._forget()
         if self._stopping:
             return None
         if not written or self._ticks() < self._paused_until:
@@ -158,11 +170,13 @@ class Poller:
 
     # --- the configuration -------------------------------------------------------------------------
 
-    def configure(self, setups: Sequence[Setup]) -> bool:
+    def configure(self, setups: Sequence[Setup], keep_deleted: int | None = None) -> bool:
         """Read these projects and no others. What stays the same goes on as if nothing had happened.
 
+        A service that was deleted longer ago than `keep_deleted` ms is forgotten; None: it never is.
         Returns whether the change is shown; it is not while the store cannot be written.
         """
+        self._keep_deleted, self._forget_due = keep_deleted, self._ticks()
         wanted = {settings.name: (settings, resources) for settings, resources in setups}
         tick = self._ticks()
         for name, project in list(self._projects.items()):
@@ -220,9 +234,7 @@ class Poller:
             if self._repository.write(change_set):
                 self._reporter.stored((self._ticks() - begun) / 1000, self._repository.size())
         except StoreError as error:
-            self._reporter.not_stored(error)
-            self._paused_until = Ticks(self._ticks() + _WRITE_AGAIN_MS)
-            return False
+            return self._not_written(error)
         for name, change in found.items():
             self._projects[name].written(change)
         self._removed.clear()
@@ -230,6 +242,23 @@ class Poller:
         self._held.shown(self._publisher.snapshot.page.number, counters)
         self._reporter.report(change_set)
         return True
+
+    def _forget(self) -> bool:
+        """Forget some services that were deleted long ago. Returns False if that could not be written."""
+        tick, now = self._ticks(), self._clock()
+        if self._keep_deleted is None or tick < self._forget_due:
+            return True
+        try:
+            more = self._repository.forget(EpochMs(now - self._keep_deleted), now)
+        except StoreError as error:
+            return self._not_written(error)
+        self._forget_due = Ticks(tick + (_FORGET_MORE_MS if more else _FORGET_EVERY_MS))
+        return True
+
+    def _not_written(self, error: StoreError) -> bool:
+        self._reporter.not_stored(error)
+        self._paused_until = Ticks(self._ticks() + _WRITE_AGAIN_MS)
+        return False
 
 
 def _raise(error: BaseException) -> None:

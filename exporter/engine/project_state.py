@@ -42,12 +42,19 @@ class ProjectSettings(NamedTuple):
         return (self.name, self.project_id)
 
 
+class RecalledService(NamedTuple):
+    """What the store knows of a service that is not among the present ones; None for nothing."""
+
+    state: ServiceState | None
+    damaged: bool = False  # it was known, and its record cannot be used
+
+
 class StoredProject(NamedTuple):
     """What the store knows of a project; `recall` finds a service that was deleted before, at a time (ms)."""
 
     services: Mapping[str, ServiceState]
     totals: ProjectTotals | None
-    recall: Callable[[str, EpochMs], ServiceState | None]
+    recall: Callable[[str, EpochMs], RecalledService]
 
 
 class ListEffects(NamedTuple):
@@ -145,7 +152,11 @@ class ProjectState:
     ) -> Outcome:
         service_id = row.service_id
         before = self.services.get(service_id)
-        known = before or self._gone.get(service_id) or self._recall(service_id, now)
+        known = before or self._gone.get(service_id)
+        if known is None:
+            known, damaged = self._recall(service_id, now)
+            # What its logs hold may have been counted before, so that none of it is news.
+            preexisting = preexisting or damaged
         if known is None:
             outcome = service_state.opened(row, now, preexisting=preexisting)
         else:

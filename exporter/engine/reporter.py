@@ -5,6 +5,7 @@ from structlog.typing import FilteringBoundLogger
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.errors import StoreError
 from exporter.core.accounting.service_state import Outcome
+from exporter.core.accounting.stored_format import Kind
 from exporter.core.formats import iso
 from exporter.core.records import ABNORMAL, FAIL, ServiceList
 from exporter.core.scrub import scrub
@@ -136,6 +137,13 @@ class Reporter:
         else:
             self._log.info("alerts are pushed", alertmanager=alertmanager)
 
+    def damaged(self, project: str, service_id: str, kind: Kind) -> None:
+        """A record of the store is damaged and not used; see `Repository`."""
+        about = {"project": project, "record": kind}
+        if service_id:
+            about["service_id"] = scrub(service_id)
+        self._log.error("a record of the store is damaged; what it held is lost", **about)
+
     def stored(self, seconds: float, size: int) -> None:
         """A commit took so many seconds, and the store has so many bytes."""
         self._metrics.commit(seconds)
@@ -146,6 +154,7 @@ class Reporter:
 
     def not_stored(self, error: StoreError) -> None:
         """Nothing could be made durable, so nothing new is shown."""
+        self._metrics.commit_failed()
         if str(error) != self._store_error:
             self._log.error("cannot store what was read; showing what was known before", error=str(error))
             self._store_error = str(error)

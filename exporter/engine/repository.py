@@ -1,10 +1,20 @@
 """Projects and services in the store: what its records hold, and which changes are worth a write."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
-from exporter.adapters.store.database import Change, PastChange, ProjectChange, ServiceChange, Store
+from exporter.adapters.store.database import (
+    Change,
+    DamagedRecordError,
+    PastChange,
+    ProjectChange,
+    ServiceChange,
+    Store,
+    StoreError,
+)
 from exporter.core.accounting import stored_format
 from exporter.core.accounting.counters import resumed
 from exporter.core.accounting.history import History, extended
@@ -13,7 +23,9 @@ from exporter.core.accounting.service_state import ROW_COUNTERS, Outcome, Servic
 from exporter.core.times import EpochMs
 from exporter.engine import changes
 from exporter.engine.changes import CallTotals, ChangeSet, ProjectKey, StateChange
-from exporter.engine.project_state import StoredProject
+from exporter.engine.project_state import RecalledService, StoredProject
+
+T = TypeVar("T")
 
 
 class _ProjectRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,35 +46,66 @@ _decode_project = msgspec.msgpack.Decoder(_ProjectRecord).decode
 
 
 class Repository:
-    """The store, in terms of projects and services. Every method may raise `StoreError`."""
+    """The store, in terms of projects and services. Every method may raise `StoreError`.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    A damaged record counts as one that was never written, until it is written again.
+
+    Args:
+        store: opened.
+        on_damaged: told once of each damaged record: its project, its service ("": the project's own record)
+            and what it holds ("project", "service" or "past").
+
+    """
+
+    def __init__(self, store: Store, on_damaged: Callable[[str, str, stored_format.Kind], None]) -> None:
+        self._store, self._on_damaged = store, on_damaged
+        self._damaged: set[tuple[ProjectKey, str, stored_format.Kind]] = set()
         store.upgrade_blobs(stored_format.VERSION, _upgraded)
 
     def load(self, key: ProjectKey, now: EpochMs) -> StoredProject:
         """Everything that is known of a project."""
-        blob = self._store.projects().get(key)
-        record = None if blob is None else _decode_project(blob)
+        record = self._project(key)
         calls = record.calls if record else {}
-        services = {
-            service_id: _resumed(_decode_service(found), now, calls.get(service_id))
-            for service_id, found in self._store.services(key)
-        }
+        services = {}
+        for service_id, blob in self._store.services(key):
+            if blob is None:
+                self._report_damaged(key, service_id, "service")
+            else:
+                services[service_id] = _resumed(_decoded(_decode_service, blob), now, calls.get(service_id))
         totals = None
         if record is not None:
             totals = msgspec.structs.replace(record.totals, counters=resumed(record.totals.counters, now))
+        return StoredProject(services, totals, partial(self._recall, key))
 
-        def recall(service_id: str, now: EpochMs) -> ServiceState | None:
-            found = self._store.service(key, service_id)
-            return None if found is None else _resumed(_decode_service(found), now)
+    def _project(self, key: ProjectKey) -> _ProjectRecord | None:
+        try:
+            blob = self._store.project(key)
+        except DamagedRecordError:
+            self._report_damaged(key, "", "project")
+            return None
+        return None if blob is None else _decoded(_decode_project, blob)
 
-        return StoredProject(services, totals, recall)
+    def _recall(self, key: ProjectKey, service_id: str, now: EpochMs) -> RecalledService:
+        try:
+            blob = self._store.service(key, service_id)
+        except DamagedRecordError:
+            self._report_damaged(key, service_id, "service")
+            return RecalledService(None, damaged=True)
+        return RecalledService(None if blob is None else _resumed(_decoded(_decode_service, blob), now))
 
     def history(self, key: ProjectKey, service_id: str) -> History | None:
         """A service's last events and updates."""
-        blob = self._store.past(key, service_id)
-        return None if blob is None else _decode_history(blob)
+        try:
+            blob = self._store.past(key, service_id)
+        except DamagedRecordError:
+            self._report_damaged(key, service_id, "past")
+            return None
+        return None if blob is None else _decoded(_decode_history, blob)
+
+    def _report_damaged(self, key: ProjectKey, service_id: str, kind: stored_format.Kind) -> None:
+        if (key, service_id, kind) not in self._damaged:
+            self._damaged.add((key, service_id, kind))
+            self._on_damaged(key[0], service_id, kind)
 
     def write(self, change_set: ChangeSet) -> bool:
         """Make it durable, all or nothing. Returns whether there was anything to write."""
@@ -84,9 +127,23 @@ class Repository:
         for service_id, history in histories.items():
             yield PastChange(key, service_id, _encode(history))
 
+    def forget(self, absent_until: EpochMs, now: EpochMs) -> bool:
+        """Forget a part of the services that were deleted by `absent_until`. Returns whether more is left."""
+        return self._store.forget(absent_until, now)
+
     def size(self) -> int:
         """Bytes on disk."""
         return self._store.size()
+
+
+def _decoded(decode: Callable[[bytes], T], blob: bytes) -> T:
+    try:
+        return decode(blob)
+    except msgspec.DecodeError as error:
+        raise StoreError(
+            f"The store holds what this version does not know ({error}): run the newer version that wrote it,"
+            " or give this one a directory of its own with --storage.path"
+        ) from error
 
 
 def _services(key: ProjectKey, services: Mapping[str, StateChange]) -> Iterator[ServiceChange]:

@@ -115,6 +115,11 @@ class SelfMetrics:
         )
         self._store_size = self._gauge("store_size_bytes", "Size of the store on disk")
         self._log_errors = self._counter("log_errors", "Lines of the log that could not be written")
+        self._store_writable = self._gauge(
+            "store_writable",
+            "0 from the first commit that fails until one succeeds: what is shown stands still meanwhile",
+        )
+        self._store_writable.set(1)
         self._reload_ok = self._gauge(
             "config_last_reload_successful", "1 if the last reading of the configuration succeeded"
         )
@@ -203,6 +208,11 @@ class SelfMetrics:
     def commit(self, seconds: float) -> None:
         """A commit is durable."""
         self._commit.observe(seconds)
+        self._store_writable.set(1)
+
+    def commit_failed(self) -> None:
+        """A commit was not made."""
+        self._store_writable.set(0)
 
     def store_size(self, size: int) -> None:
         """Bytes of the store on disk."""

@@ -10,11 +10,11 @@ from typing import Literal, Self
 
 import msgspec
 
-from exporter.adapters.store.errors import StoreError, damaged, told
-from exporter.adapters.store.lock import DirectoryLock
+from exporter.adapters.store.errors import DamagedRecordError, StoreError, damaged, told
+from exporter.adapters.store.lock import DirectoryLock, open_file
 from exporter.adapters.store.schema import migrate, too_new
 
-__all__ = ["ProjectChange", "ServiceChange", "Store", "StoreError"]
+__all__ = ["DamagedRecordError", "PastChange", "ProjectChange", "ServiceChange", "Store", "StoreError"]
 
 _FILE = "modelarts-exporter.db"
 _MEMORY = ":memory:"
@@ -54,10 +54,10 @@ class PastChange(msgspec.Struct, frozen=True):
 Change = ServiceChange | ProjectChange | PastChange
 
 Table = Literal["project", "service", "past"]
-# The columns of each table that its checksum covers beside the blob, in that order.
+# The columns of each table that its checksum covers beside the blob, in that order; not those that are null.
 _KEYS: dict[Table, tuple[str, ...]] = {
     "project": ("name", "project_id"),
-    "service": ("project_name", "project_id", "service_id", "present"),
+    "service": ("project_name", "project_id", "service_id", "present", "absent_since"),
     "past": ("project_name", "project_id", "service_id"),
 }
 
@@ -66,6 +66,8 @@ class Store:
     """One connection; it may be opened by one thread and used by another, but only ever by one at a time.
 
     Every method may raise `StoreError`. A project is its name and its project_id; a service_id is not empty.
+    Each record has a checksum: one that is not what was written raises `DamagedRecordError` where it is read,
+    until it is written again; all others are fine.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: str, resources: ExitStack) -> None:
@@ -128,43 +130,43 @@ class Store:
         ).fetchall():
             for last, blob, checksum, *key in page:
                 # A damaged record stays as it is: whoever reads it is told.
-                if isinstance(blob, bytes) and _checksum(blob, *key) == checksum:
+                if _intact(blob, checksum, *key):
                     new = convert(table, blob, found)
                     self._connection.execute(
                         f"UPDATE {table} SET blob = ?, sum = ? WHERE rowid = ?",  # noqa: S608 - likewise
                         (new, _checksum(new, *key), last),
                     )
 
-    def projects(self) -> dict[tuple[str, str], bytes]:
-        """What was last committed of each project."""
+    def project(self, project: tuple[str, str]) -> bytes | None:
+        """A project's blob."""
         with told(self._path):
-            rows = self._connection.execute("SELECT name, project_id, blob, sum FROM project").fetchall()
-        return {
-            (name, project_id): self._checked(blob, checksum, name, project_id)
-            for name, project_id, blob, checksum in rows
-        }
+            row = self._connection.execute(
+                "SELECT blob, sum FROM project WHERE name = ? AND project_id = ?", project
+            ).fetchone()
+        return None if row is None else self._checked(*row, *project)
 
     def services(
         self, project: tuple[str, str], *, present: bool | None = True
-    ) -> Iterator[tuple[str, bytes]]:
-        """service_id and blob of a project's services, in the order of their ids.
+    ) -> Iterator[tuple[str, bytes | None]]:
+        """service_id and blob of a project's services, in the order of their ids; None: it is damaged.
 
-        By default only those that exist in the cloud; `present=False` those that do not, None all.
-        A commit between two of them is allowed: what follows is then as new as the commit, or up to
-        a page older.
+        By default only those that exist in the cloud; `present=False` those that do not, None all. Whether
+        one does is unknown if it is damaged. A commit between two of them is allowed: what follows is then
+        as new as the commit, or up to a page older.
         """
         last = ""
         while True:
             with told(self._path):
                 page = self._connection.execute(
-                    "SELECT service_id, present, blob, sum FROM service WHERE project_name = ?"
+                    "SELECT service_id, present, absent_since, blob, sum FROM service WHERE project_name = ?"
                     " AND project_id = ? AND service_id > ? ORDER BY service_id LIMIT ?",
                     (*project, last, _PAGE),
                 ).fetchall()
-            for service_id, there, blob, checksum in page:
+            for service_id, there, since, blob, checksum in page:
                 # The absent are read too: `present` itself is only known to be right by the checksum.
-                self._checked(blob, checksum, *project, service_id, there)
-                if present is None or present == there:
+                if not _intact(blob, checksum, *project, service_id, there, since):
+                    yield service_id, None
+                elif present is None or present == there:
                     yield service_id, blob
                 last = service_id
             if len(page) < _PAGE:
@@ -174,14 +176,14 @@ class Store:
         """One service's blob, also where it is absent: one that comes back keeps its counts."""
         with told(self._path):
             row = self._connection.execute(
-                "SELECT present, blob, sum FROM service"
+                "SELECT blob, sum, present, absent_since FROM service"
                 " WHERE project_name = ? AND project_id = ? AND service_id = ?",
                 (*project, service_id),
             ).fetchone()
         if row is None:
             return None
-        there, blob, checksum = row
-        return self._checked(blob, checksum, *project, service_id, there)
+        blob, checksum, there, since = row
+        return self._checked(blob, checksum, *project, service_id, there, since)
 
     def past(self, project: tuple[str, str], service_id: str) -> bytes | None:
         """One service's texts."""
@@ -190,7 +192,7 @@ class Store:
                 "SELECT blob, sum FROM past WHERE project_name = ? AND project_id = ? AND service_id = ?",
                 (*project, service_id),
             ).fetchone()
-        return None if row is None else self._checked(row[0], row[1], *project, service_id)
+        return None if row is None else self._checked(*row, *project, service_id)
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Write all of `changes` in one transaction, or nothing; they are on the disk when this returns.
@@ -231,8 +233,8 @@ class Store:
                 projects,
             )
             self._connection.executemany(
-                "INSERT INTO service VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-                " SET present = excluded.present, blob = excluded.blob, sum = excluded.sum",
+                "INSERT INTO service VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE SET"
+                " present = excluded.present, blob = excluded.blob, sum = excluded.sum, absent_since = NULL",
                 services,
             )
             self._connection.executemany(
@@ -240,6 +242,39 @@ class Store:
                 " ON CONFLICT DO UPDATE SET blob = excluded.blob, sum = excluded.sum",
                 pasts,
             )
+
+    def forget(self, absent_until: int, now: int) -> bool:
+        """Forget services, and their texts, that are absent since `absent_until` (ms) or longer.
+
+        One that went since the last call counts as absent since `now`. A call takes a part of what there is
+        to do, of up to a page; returns whether more is left.
+        """
+        keys = ", ".join(_KEYS["service"])
+        with told(self._path), self._connection:
+            new = self._connection.execute(
+                f"SELECT rowid, blob, sum, {keys} FROM service"  # noqa: S608 - our own names
+                " WHERE present = 0 AND absent_since IS NULL LIMIT ?",
+                (_PAGE,),
+            ).fetchall()
+            old = self._connection.execute(
+                "SELECT rowid, project_name, project_id, service_id FROM service"
+                " WHERE present = 0 AND absent_since <= ? LIMIT ?",
+                (absent_until, _PAGE),
+            ).fetchall()
+            if new or old:
+                self._connection.execute("BEGIN IMMEDIATE")
+            for row, blob, checksum, *key in new:
+                # A damaged one stays damaged.
+                after = _checksum(blob, *key[:-1], now) if _intact(blob, checksum, *key) else checksum
+                self._connection.execute(
+                    "UPDATE service SET absent_since = ?, sum = ? WHERE rowid = ?", (now, after, row)
+                )
+            for row, *key in old:
+                self._connection.execute(
+                    "DELETE FROM past WHERE project_name = ? AND project_id = ? AND service_id = ?", key
+                )
+                self._connection.execute("DELETE FROM service WHERE rowid = ?", (row,))
+        return _PAGE in (len(new), len(old))
 
     def size(self) -> int:
         """Bytes on disk, the write-ahead log included; 0 in memory. Any thread may ask."""
@@ -255,9 +290,10 @@ class Store:
         """Let go of the file, then of the directory; closing twice does nothing."""
         self._resources.close()
 
-    def _checked(self, blob: object, checksum: int, *keys: str | int) -> bytes:
-        if not isinstance(blob, bytes) or _checksum(blob, *keys) != checksum:
-            raise damaged(self._path, f"the record of {' '.join(map(repr, keys))} is not what was written")
+    def _checked(self, blob: bytes, checksum: int, *keys: str | int | None) -> bytes:
+        if not _intact(blob, checksum, *keys):
+            what = " ".join(repr(key) for key in keys if key is not None)
+            raise DamagedRecordError(f"{self._path}: the record of {what} is not what was written")
         return blob
 
 
@@ -269,8 +305,7 @@ def _claim(directory: Path, resources: ExitStack) -> str:
     path = directory / _FILE
     log = directory / f"{_FILE}-wal"
     with told(path):
-        # The texts of events are nobody else's business, whatever the directory's mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(open_file(path))  # SQLite gives the files beside it the same mode
         if path.stat().st_size == 0 and log.exists() and log.stat().st_size > 0:
             # SQLite would take the file for a new one and throw the log away.
             raise damaged(path, "it is empty, but its log is not")
@@ -280,9 +315,8 @@ def _claim(directory: Path, resources: ExitStack) -> str:
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     # A key that is damaged must reach the checksum, not stop as text that cannot be decoded.
     connection.text_factory = lambda raw: raw.decode(errors="replace")
-    # Before the log is first touched: it then needs no shared memory, so it works on every file system,
-    # and a program that does not know of our lock is kept out too.
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    # Other programs may read while we write: that is how a backup is made. The directory's lock keeps a
+    # second exporter out.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
@@ -294,5 +328,10 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     migrate(connection, path)
 
 
-def _checksum(blob: bytes, *keys: str | int) -> int:
-    return zlib.crc32("\0".join(map(str, keys)).encode(), zlib.crc32(blob))
+def _intact(blob: object, checksum: int, *keys: str | int | None) -> bool:
+    return isinstance(blob, bytes) and _checksum(blob, *keys) == checksum
+
+
+def _checksum(blob: bytes, *keys: str | int | None) -> int:
+    text = "\0".join(str(key) for key in keys if key is not None)
+    return zlib.crc32(text.encode(), zlib.crc32(blob))

@@ -48,6 +48,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE blob_format (version INTEGER NOT NULL)",
         "INSERT INTO blob_format VALUES (1)",
     ),
+    (
+        # Since when (ms) a service is absent; null while it is present, and until the next look for what can
+        # be forgotten, so absent services of older files count from the first look after this step.
+        "ALTER TABLE service ADD COLUMN absent_since INTEGER",
+        "CREATE INDEX absent ON service (absent_since) WHERE present = 0",
+    ),
 )
 
 
