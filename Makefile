@@ -56,6 +56,10 @@ browser: $(SETUP) ## Run the tests of the pages in a real browser
 image-test: $(SETUP) ## Build the container image and try it out (root on Debian)
 	@.ci/with "the image test" root apt-get:apt buildah:buildah debootstrap:debootstrap -- tests/image/run
 
+.PHONY: fuzz
+fuzz: $(SETUP) ## Try out what a server may send, for some minutes more than `make test` does
+	$(PYTHON) -m pytest -q -n 2 --hypothesis-profile=fuzz --timeout=0 tests/test_http_fuzz.py
+
 .PHONY: bench
 bench: $(SETUP) ## Measure; the numbers are for people, nothing fails
 	@for file in tests/bench_*.py; do $(PYTHON) "$$file"; done

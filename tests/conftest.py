@@ -15,6 +15,7 @@ CI = os.environ.get("CI") == "true"
 # deadline=None: how long an example takes says nothing on a busy machine.
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("dev", deadline=None, print_blob=True)
+settings.register_profile("fuzz", deadline=None, max_examples=10_000, print_blob=True)
 settings.load_profile("ci" if CI else "dev")
 
 

@@ -223,6 +223,19 @@ def test_a_netrc_file_does_not_replace_the_signature(monkeypatch: pytest.MonkeyP
 # A kept connection
 
 
+def test_what_comes_behind_an_answer_is_not_the_next_one(tls: ssl.SSLContext) -> None:
+    def handle(server: RawServer, connection: socket.socket) -> None:
+        path = server.read_head(connection).split(b" ")[1]
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + path
+        # All of it in one record of TLS, of which the reader takes the first 8 KiB.
+        connection.sendall(answer.ljust(8_192) + OK.replace(b"{}", b"no"))
+        silent(server, connection)
+
+    with raw_server(handle, tls) as server:
+        http = HttpClient(10, insecure_skip_verify=True)
+        assert [http.get(f"{server.url}{path}", {}).body for path in ("/a", "/b")] == [b"/a", b"/b"]
+
+
 def closes_when_asked_again(close: Callable[[socket.socket], None]) -> Handler:
     """Each connection answers once, then takes the next request and is closed."""
 
@@ -267,7 +280,9 @@ def test_a_post_is_never_sent_again() -> None:
         assert len(server.asked) == 2
 
 
-@pytest.mark.parametrize("answer", [b"", b"H", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"])
+@pytest.mark.parametrize(
+    "answer", [b"", b"H", b"HTTP/1.1 200 OK\r\nX", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"]
+)
 def test_a_new_connection_that_is_closed_is_a_failure(answer: bytes) -> None:
     with raw_server(answering(answer)) as server:
         assert told(server.url).startswith(f"No answer came from {server.address}: ")

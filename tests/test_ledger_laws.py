@@ -407,11 +407,17 @@ def test_a_wrong_total_prints_the_steps_to_it(monkeypatch: pytest.MonkeyPatch) -
     assert printed.endswith("=> counted 5 FAIL, the truth is 5 FAIL, 1 SUCCESS")
 
 
-def tally(*rows: Row, now: int, before: Ledger | None = None, after: int | None = None) -> ledger.Applied:
+def tally(
+    *rows: Row,
+    now: int,
+    before: Ledger | None = None,
+    after: int | None = None,
+    answered_at: int | None = None,
+) -> ledger.Applied:
     """One read of these rows, long after they were written."""
     opens = frozenset(row.time for row in rows if row.kind == "RUNNING")
     settled = Counter(Key(*row) for row in rows if row.kind != "RUNNING")
-    return ledger.apply(before or Ledger(), Read(settled, now, opens, after), LATENESS)
+    return ledger.apply(before or Ledger(), Read(settled, now, opens, after, None, answered_at), LATENESS)
 
 
 def kinds(applied: ledger.Applied) -> list[str]:
@@ -457,6 +463,14 @@ def test_an_entry_dated_in_the_future_counts_and_is_an_anomaly() -> None:
     assert applied.growth == {Key(150, "abnormal", "a"): 1, Key(500, "abnormal", "a"): 1}
     assert applied.anomalies == (Anomaly(FUTURE, Key(500, "abnormal", "a")),)
     assert applied.ledger.watermark == 200 - LATENESS - 1
+
+
+def test_an_entry_written_while_the_read_went_on_is_not_from_the_future() -> None:
+    rows = (Row(150, "abnormal", "a"), Row(500, "abnormal", "a"))
+    applied = tally(*rows, now=200, answered_at=500)
+    assert applied.anomalies == ()
+    assert applied.ledger.watermark == 200 - LATENESS - 1
+    assert kinds(tally(*rows, now=200, answered_at=499)) == [FUTURE]
 
 
 def test_only_what_may_still_change_is_kept() -> None:

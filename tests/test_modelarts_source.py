@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
+from exporter.adapters.modelarts.api_client import ReadTimes
 from exporter.adapters.modelarts.api_errors import QUOTED_CHARACTERS, Rejected, error_of
 from exporter.core.records import Event
 from exporter.core.source import (
@@ -203,6 +204,28 @@ def test_a_read_began_on_the_slower_of_both_clocks(cloud: Cloud, clock: Clock) -
             talk = Talk(server.url, ours)
             assert talk.client().read_events(service).observed_at == observed
             assert talk.metrics.skews == [-ahead / 1000]
+
+
+@pytest.mark.parametrize("switches", [Switches(), Switches(max_limit=10)])
+def test_a_window_says_what_the_clock_of_the_cloud_was_at_its_last_answer(
+    cloud: Cloud, clock: Clock, switches: Switches
+) -> None:
+    cloud.switches = switches
+    service = cloud.add_service()
+    for _ in range(25):
+        cloud.add_event(service, "normal", "x", at=NOW - 1000)
+    cloud.add_update(service, "FAIL", at=NOW - 1000)
+    with Server(cloud) as server:
+        client = Talk(server.url, Clock(NOW - 60_000)).client()
+        for window in (client.read_events(service), client.read_updates(service)):
+            assert (window.observed_at, window.answered_at) == (NOW - 60_000, NOW + 999)
+
+
+def test_a_cloud_without_a_date_is_on_our_clock() -> None:
+    times = ReadTimes(NOW)
+    times.note(None, NOW + 5)
+    times.note(None, NOW + 3)
+    assert (times.began, times.answered) == (NOW, NOW + 5)
 
 
 def test_when_the_exporter_stops_a_read_is_given_up_and_so_is_its_use_of_the_key(talk: Talk) -> None:

@@ -6,6 +6,7 @@ call of a socket may take what is left of the whole exchange, and no more. What 
 system's resolver: a lookup that is too late is left alone in a thread of its own, which ends with it.
 """
 
+import io
 import queue
 import socket
 import ssl
@@ -13,7 +14,7 @@ import threading
 import time
 from contextvars import ContextVar
 from enum import Enum
-from http.client import HTTPResponse, parse_headers
+from http.client import HTTPResponse, IncompleteRead, RemoteDisconnected, parse_headers
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -135,8 +136,27 @@ class BoundedTlsSocket(BoundedSocket, ssl.SSLSocket):
         super().do_handshake(block)
 
 
+class _Lines(io.BufferedReader):
+    """The lines of an answer; http.client would take the end of the connection for an empty one."""
+
+    def readline(self, size: int | None = -1) -> bytes:
+        line = super().readline(size)
+        if not line:
+            raise RemoteDisconnected("the connection was closed")
+        if not line.endswith(b"\n") and len(line) != size:
+            raise IncompleteRead(line)
+        return line
+
+
 class _Response(HTTPResponse):
-    """Passes over every interim answer; http.client passes over 100 alone and takes a 103 for the answer."""
+    """An answer whose head must be whole, after any number of interim ones.
+
+    http.client passes over 100 alone, and takes a 103 for the answer.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fp = _Lines(self.fp.detach())
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
@@ -176,6 +196,15 @@ class _TlsConnection(HTTPSConnection):
         """See the base."""
         super().connect()
         current.get().step = Step.ANSWER
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the next request may use it: not if something came that nobody asked for.
+
+        urllib3 looks for that at the socket alone, and not at what TLS has read of it already.
+        """
+        unread = isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+        return super().is_connected and not unread
 
 
 class _Pool(HTTPConnectionPool):

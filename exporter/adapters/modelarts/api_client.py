@@ -80,20 +80,29 @@ class Endpoint:
     permission: str
 
 
-class ReadStart:
-    """When a read began, in ms, on the slower of our clock and the cloud's."""
+class ReadTimes:
+    """When a read began and was answered, in ms.
+
+    Attributes:
+        began: on the slower of our clock and the cloud's.
+        answered: on the cloud's clock, at the last answer; ours where an answer has no `Date`.
+
+    """
 
     def __init__(self, began: int) -> None:
-        self.at = began
+        self.began = began
+        self.answered: int | None = None
         self._dated = False
 
-    def answered(self, cloud_ms: int | None) -> None:
-        """An answer came with this `Date`; only the first one is near the beginning."""
-        if cloud_ms is not None and not self._dated:
+    def note(self, cloud_ms: int | None, now: int) -> None:
+        """An answer came with this `Date`, at `now` on our clock."""
+        # The header names a whole second, and the cloud's clock may be anywhere in it: an entry of this very
+        # second is not dated in the future.
+        at = now if cloud_ms is None else cloud_ms + 999
+        if cloud_ms is not None and not self._dated:  # only the first one is near the beginning
             self._dated = True
-            # The header names a whole second, and the cloud's clock may be anywhere in it: an entry of
-            # this very second is not dated in the future.
-            self.at = min(self.at, cloud_ms + 999)
+            self.began = min(self.began, at)
+        self.answered = at if self.answered is None else max(self.answered, at)
 
 
 class ApiClient:
@@ -115,23 +124,23 @@ class ApiClient:
         self._metrics = metrics
         self._clock = clock
 
-    def get(self, endpoint: Endpoint, path: str, query: Mapping[str, str], seen: ReadStart) -> bytes:
+    def get(self, endpoint: Endpoint, path: str, query: Mapping[str, str], times: ReadTimes) -> bytes:
         """The body of a 200. Raises any `RemoteError`; a 401 only after a second try with a new lease."""
         url = self._base + path
         if query:
             # Encoded here, since a signature needs %20 where requests would write +.
             url += "?" + urlencode(sorted(query.items()), quote_via=quote, safe="")
         try:
-            body = self._try(endpoint, url, seen, final=False)
+            body = self._try(endpoint, url, times, final=False)
             if body is None:
-                body = self._try(endpoint, url, seen, final=True)
+                body = self._try(endpoint, url, times, final=True)
         except Throttled as error:
             self._rate_limiter.throttled(error.wait_seconds, error.allowed_per_second)
             raise
         assert body is not None, "the final try returns a body or raises"
         return body
 
-    def _try(self, endpoint: Endpoint, url: str, seen: ReadStart, *, final: bool) -> bytes | None:
+    def _try(self, endpoint: Endpoint, url: str, times: ReadTimes, *, final: bool) -> bytes | None:
         """One request; None: the credential was refused, and another lease may help."""
         # The lease comes first: a refused credential is told at once. The headers come last: a signature is
         # dated, and nothing that is shared with other projects may be held while this one waits.
@@ -139,7 +148,7 @@ class ApiClient:
         try:
             self._rate_limiter.enter()
             added = lease.headers("GET", url)
-            answer = self._exchange(endpoint, url, {**HEADERS, **added}, seen)
+            answer = self._exchange(endpoint, url, {**HEADERS, **added}, times)
         except BaseException:
             lease.abandoned()
             raise
@@ -162,7 +171,7 @@ class ApiClient:
             return None
         raise error
 
-    def _exchange(self, endpoint: Endpoint, url: str, headers: Mapping[str, str], seen: ReadStart) -> Answer:
+    def _exchange(self, endpoint: Endpoint, url: str, headers: Mapping[str, str], times: ReadTimes) -> Answer:
         began = time.perf_counter()
         code = "error"
         try:
@@ -171,9 +180,10 @@ class ApiClient:
         finally:
             self._metrics.request(endpoint.name, code, time.perf_counter() - began)
         cloud_ms = date_ms(answer.headers)
-        seen.answered(cloud_ms)
+        now = self._clock()
+        times.note(cloud_ms, now)
         if cloud_ms is not None:
-            self._metrics.clock_skew((cloud_ms - self._clock()) / 1000)
+            self._metrics.clock_skew((cloud_ms - now) / 1000)
         return answer
 
 

@@ -11,7 +11,7 @@ from exporter.adapters.modelarts.api_client import (
     Credential,
     Endpoint,
     Limiter,
-    ReadStart,
+    ReadTimes,
     RequestMetrics,
     segment,
 )
@@ -87,11 +87,11 @@ class ModelArtsSource:
 
     def list_services(self) -> ServiceList:
         """Every service of every configured workspace; if one of these fails, all of it does."""
-        seen = ReadStart(self._clock())
+        times = ReadTimes(self._clock())
         rows: dict[str, ServiceRow] = {}
         complete, malformed = True, 0
         for workspace in self._workspaces:
-            listing = read_list(partial(self._list_page, workspace, seen), self._list_paging)
+            listing = read_list(partial(self._list_page, workspace, times), self._list_paging)
             complete = complete and listing.complete
             for row in listing.rows:
                 if row is None:
@@ -102,28 +102,30 @@ class ModelArtsSource:
 
     def read_detail(self, service_id: str) -> ServiceRow:
         """One service, with `error_msg` where it failed."""
-        seen = ReadStart(self._clock())
-        return bodies.service(self._client.get(_DETAIL, f"/{segment(service_id)}", {}, seen), service_id)
+        times = ReadTimes(self._clock())
+        return bodies.service(self._client.get(_DETAIL, f"/{segment(service_id)}", {}, times), service_id)
 
     def read_updates(self, service_id: str, instant: int | None = None) -> UpdateWindow:
         """The whole update log, or only the entries of one `update_time` in ms."""
-        seen = ReadStart(self._clock())
+        times = ReadTimes(self._clock())
         query = {} if instant is None else {"update_time": str(instant)}
         try:
-            body = self._client.get(_LOGS, f"/{segment(service_id)}/logs", query, seen)
+            body = self._client.get(_LOGS, f"/{segment(service_id)}/logs", query, times)
         except Rejected as error:
             ours = error.code.startswith("ModelArts.") and error.code not in _NOT_ABOUT_THE_SERVICE
             if instant is None and ours:
-                return UpdateWindow((), seen.at, supported=False)
+                return UpdateWindow((), times.began, supported=False)
             raise
         log = bodies.updates(body, service_id)
         # A cloud that ignores the filter answers with all of the log.
         updates = tuple(u for u in log.rows if instant is None or u.update_time == instant)
-        return UpdateWindow(updates, seen.at, instant, service_name=log.service_name)
+        return UpdateWindow(
+            updates, times.began, instant, service_name=log.service_name, answered_at=times.answered
+        )
 
     def read_events(self, service_id: str, after: int | None = None) -> EventWindow:
         """The events later than `after` (ms, exclusive), or all."""
-        seen = ReadStart(self._clock())
+        times = ReadTimes(self._clock())
         path = f"/{segment(service_id)}/events"
         names: list[str] = []
 
@@ -136,14 +138,14 @@ class ModelArtsSource:
             ):
                 if value is not None:
                     asked[name] = str(value)
-            page = bodies.events(self._client.get(_EVENTS, path, asked, seen), service_id)
+            page = bodies.events(self._client.get(_EVENTS, path, asked, times), service_id)
             names.append(page.service_name)
             return page
 
-        events = read_events(fetch, after, lambda: seen.at, self._event_paging)
-        return EventWindow(events, seen.at, after, names[-1])
+        events = read_events(fetch, after, lambda: times.began, self._event_paging)
+        return EventWindow(events, times.began, after, names[-1], times.answered)
 
-    def _list_page(self, workspace: str, seen: ReadStart, query: Query) -> ResultPage[ServiceRow | None]:
+    def _list_page(self, workspace: str, times: ReadTimes, query: Query) -> ResultPage[ServiceRow | None]:
         # In the order of creation: a service that is created during the read is the last row, and moves
         # no other one.
         asked = {
@@ -154,4 +156,4 @@ class ModelArtsSource:
         }
         if query.offset is not None:
             asked["offset"] = str(query.offset)
-        return bodies.services(self._client.get(_LIST, "", asked, seen))
+        return bodies.services(self._client.get(_LIST, "", asked, times))

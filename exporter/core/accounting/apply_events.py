@@ -30,7 +30,9 @@ def apply_events(
     """The account after one whole read of the events after an instant; `now` on our clock (ms)."""
     preexisting = state.events.preexisting
     shown = Counter(Key(event.occur_time, event.event_type, event.event_info) for event in window.events)
-    read = ledger.Read(settled=shown, now=window.observed_at, after=window.after)
+    read = ledger.Read(
+        settled=shown, now=window.observed_at, after=window.after, answered_at=window.answered_at
+    )
     applied = ledger.apply(state.events, read, policy.lateness)
 
     posted: list[PostedEvent] = []

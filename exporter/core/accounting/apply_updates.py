@@ -62,6 +62,7 @@ def apply_updates(state: ServiceState, window: UpdateWindow, policy: CountingPol
             now=window.observed_at,
             open_instants=frozenset(update.update_time for update in open_rows),
             instant=window.instant,
+            answered_at=window.answered_at,
         ),
         policy.lateness,
     )

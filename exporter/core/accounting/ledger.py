@@ -71,6 +71,8 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 class Read(msgspec.Struct, frozen=True):
     """One whole read of a log, or of a part of it.
 
+    `now` is when it began, on the slower of our clock and the cloud's; `answered_at` the cloud's clock when
+    it was answered (None: `now`): entries of the time between are as late as they should be.
     `settled` holds the multiplicity of every settled key shown, `open_instants` the times at which
     an open entry is shown, also beside a settled one. `after` (exclusive) or `instant` tell which part
     was asked for; neither: all of it.
@@ -81,6 +83,7 @@ class Read(msgspec.Struct, frozen=True):
     open_instants: frozenset[int] = frozenset()
     after: int | None = None
     instant: int | None = None
+    answered_at: int | None = None
 
     def covers(self, time: int) -> bool:
         """Whether an entry of this time would have been shown."""
@@ -116,7 +119,7 @@ def apply(ledger: Ledger, read: Read, lateness: int) -> Applied:
         counted = before.counted if before else 0
         if shown > counted:
             growth[key] = shown - counted
-            if key.time > read.now:
+            if key.time > (read.now if read.answered_at is None else read.answered_at):
                 anomalies.append(Anomaly(FUTURE, key))
         if before is None or shown >= before.visible:
             tallies[key] = Tally(key, max(counted, shown), shown)
