@@ -38,11 +38,10 @@ from exporter.log import LogOutput
 # ten thousand services on a slow disk takes seconds.
 _SHORTEST_HANG_MS = 30_000
 
-# Asked to stop, the program is gone within five seconds: the web server takes one of them, and to notice
-# the signal and to tear down the interpreter may take the other on a busy machine.
+# Stopping takes 5 s at most: 3 for the poll loop, 1 for the web server, 1 to notice the signal and to exit.
 _FINISH_SECONDS = 3.0
 
-# A signal that comes in the instant before the main thread falls asleep does not wake it, so it looks up.
+# A signal just before `wait` may be missed, so the main thread checks once a second.
 _LOOK_UP_SECONDS = 1.0
 
 VERSION = version("modelarts-exporter")
@@ -103,8 +102,7 @@ class Exporter:
         self._metrics = SelfMetrics(names, alertmanagers(config), version=VERSION, revision=revision())
         self._metrics.reload(ok=True, epoch_seconds=now_ms() / 1000)
         self._store = Store.open(options.storage_path)
-        self._publisher = Publisher(exposition(config))
-        self._publisher.on_alerts = self._alerts_changed
+        self._publisher = Publisher(exposition(config), self._alerts_changed)
         self._config = config
         self._classifier = classifier(config)
         self._reporter = Reporter(log, self._metrics)
@@ -115,7 +113,7 @@ class Exporter:
         self._reloading = Lock()
         self._stop = Event()
         self._failure: BaseException | None = None
-        self._writer = Thread(target=self._write, name="writer", daemon=True)
+        self._loop = Thread(target=self._run_loop, name="poll-loop", daemon=True)
         self._app = WebApp(
             snapshot=lambda: self._publisher.snapshot,
             on_scraped=self.poller.scraped,
@@ -144,7 +142,7 @@ class Exporter:
         self._apply(self._config, before=None)
         self._metrics.store_size(self._store.size())
         self._web.start()
-        self._writer.start()
+        self._loop.start()
         for address in self._web.addresses:
             self._log.info("listening", address=address)
 
@@ -155,32 +153,33 @@ class Exporter:
 
     def count_lost_lines(self, output: LogOutput) -> None:
         """Count in the metrics the log lines that could not be written, also those of before."""
-        output.on_error = self._metrics.log_error
-        for _ in range(output.errors):
-            self._metrics.log_error()
+        output.count_errors(self._metrics.log_error)
 
     def ask_to_stop(self) -> None:
         """Let `wait` return; safe in a signal handler."""
         self._stop.set()
 
     def wait(self) -> None:
-        """Block until asked to stop. Raises what ended the writer, a bug of ours."""
+        """Block until asked to stop."""
         await_signal(self._stop)
+
+    def raise_failure(self) -> None:
+        """Raise what ended a thread, a bug of ours; nothing if all is well."""
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
         """Finish the commit under way and let everything go."""
         self.poller.stop()
-        for loop in self._send_loops:
-            loop.stop()
-        if self._writer.is_alive():
-            self._writer.join(_FINISH_SECONDS)
+        if self._loop.is_alive():
+            self._loop.join(_FINISH_SECONDS)
+        for send_loop in self._send_loops:
+            send_loop.stop()
         self._web.stop()
-        if not self._writer.is_alive():
+        if not self._loop.is_alive():
             self._store.close()
 
-    def _write(self) -> None:
+    def _run_loop(self) -> None:
         try:
             self.poller.run()
         except BaseException as error:  # noqa: BLE001 - a bug of ours ends the process, in the main thread
@@ -188,7 +187,7 @@ class Exporter:
 
     def fail(self, error: BaseException | None) -> None:
         """End with this error, a bug of ours; any thread may call it."""
-        self._failure = self._failure or error
+        self._failure = self._failure or error or RuntimeError("A thread failed.")
         self._stop.set()
 
     # --- configuration -----------------------------------------------------------------------------
@@ -224,7 +223,7 @@ class Exporter:
         answers.put(self._apply(config, before))
 
     def _apply(self, config: Config, before: Config | None) -> bool:
-        """Poll, show and push by this configuration from now on; what is as it was `before` goes on.
+        """Poll, show and push by this configuration from now on; what did not change since `before` goes on.
 
         Returns whether it is shown; see `Poller.configure`.
         """
@@ -347,5 +346,6 @@ def run(
         program.wait()
     finally:
         program.stop()
+    program.raise_failure()
     log.info("stopped")
     return 0

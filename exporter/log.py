@@ -3,7 +3,8 @@
 import logging
 import os
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from threading import Thread
 
 import structlog
@@ -32,8 +33,8 @@ class LogOutput:
     def __init__(self, descriptor: int = _STDERR) -> None:
         self._descriptor = descriptor
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
-        self.errors = 0
-        self.on_error: Callable[[], None] = lambda: None  # called for each line that is lost
+        self._lost = SimpleQueue[None]()  # a lost line each, until somebody counts them
+        self._count: Callable[[], None] | None = None
         self._thread = Thread(target=self._serve, name="log", daemon=True)
         self._thread.start()
 
@@ -61,8 +62,21 @@ class LogOutput:
                 self._lose()
 
     def _lose(self) -> None:
-        self.errors += 1
-        self.on_error()
+        self._lost.put(None)
+        self._count_lost()
+
+    def count_errors(self, count: Callable[[], None]) -> None:
+        """Have `count` called for each line that was or will be lost."""
+        self._count = count
+        self._count_lost()
+
+    def _count_lost(self) -> None:
+        if self._count is None:
+            return
+        with suppress(Empty):  # each is taken by one thread
+            while True:
+                self._lost.get_nowait()
+                self._count()
 
 
 def logger(level: str, form: str, output: LogOutput) -> FilteringBoundLogger:

@@ -66,6 +66,8 @@ def run(
         poller.configure([(settings._replace(intervals=_NEVER), found) for settings, found in setups])
         while True:
             poller.step()
+            if poller.store_error is not None:
+                raise poller.store_error
             if poller.idle and poller.caught_up():
                 break
             time.sleep(_WAIT_SECONDS)

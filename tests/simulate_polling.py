@@ -185,7 +185,7 @@ class Project:
         self._last_reads[service_id] = (self.kind(service_id), self.now)
         if self.all_read_after is None and len(self._last_reads) == self.size:
             self.all_read_after = self.now - self._started
-        self.queue.returned(service_id)
+        self.queue.returned(job)
         updates = UpdateWindow(service.open, EPOCH + self.now, job.update_time_filter)
         self.queue.was_read(
             PollResult(job, updates, EventWindow((), EPOCH + self.now)), self.services[service_id], self.now

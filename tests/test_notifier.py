@@ -41,6 +41,7 @@ class PushingExporter(PollerHarness):
         self, cloud: Cloud, clock: Clock, *urls: str, store: Store | None = None, **changes: Any
     ) -> None:
         super().__init__(cloud, clock, store, **changes)
+        self.metrics.retain(["prod"], urls)
         how = NotifierOptions({}, "http://exporter.example", Classifier(), RESEND, 20 * SECOND, since=clock())
         self.publisher.show_on(Exposition(service_families(Options()), PROJECT_FAMILIES), how)
         self.poller.configure([project("prod", cloud, **changes)])
@@ -59,7 +60,7 @@ class PushingExporter(PollerHarness):
             for url in urls
         ]
         self._due = dict.fromkeys(self.loops, 0)
-        self.publisher.on_alerts = lambda: self._due.update(dict.fromkeys(self.loops, 0))
+        self.publisher._on_alerts = lambda: self._due.update(dict.fromkeys(self.loops, 0))
 
     def settle(self) -> int | None:
         """Do what the poller does, then run each send loop that is due or has a changed alert."""

@@ -51,7 +51,7 @@ class Services:
 
     def end(self, job: PollJob, *, fails: bool = False) -> None:
         updates = NotUnderstood("no JSON") if fails else UpdateWindow((), NOW, job.update_time_filter)
-        self.queue.returned(job.service_id)
+        assert self.queue.returned(job)
         state = self.states[job.service_id]
         self.queue.was_read(PollResult(job, updates, EventWindow((), NOW)), state, self.tick)
 
@@ -122,7 +122,7 @@ def test_a_service_that_changes_while_it_is_read_is_read_again() -> None:
     services.tick += SECOND
     services.change("a")
     assert services.take() is None
-    assert services.queue.reading == 1
+    assert services.queue.overdue(services.tick) == {"a"}
     services.end(job)
     assert services.take_all() == ["a"]
 

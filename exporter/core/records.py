@@ -107,6 +107,7 @@ class ServiceList(msgspec.Struct, frozen=True):
     rows: tuple[ServiceRow, ...]
     complete: bool = True  # False: rows are missing, nothing may be concluded from an absence
     malformed: int = 0  # rows without a usable service_id; they are left out
+    error: str = ""  # why it is not complete, where one service is the reason and not the list as a whole
 
 
 class UpdateWindow(msgspec.Struct, frozen=True):

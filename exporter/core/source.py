@@ -12,16 +12,35 @@ from exporter.core.records import EventWindow, ServiceList, ServiceRow, UpdateWi
 class RemoteError(Exception):
     """The cloud did not give what was asked; the message is one sentence fit for an operator."""
 
+    @property
+    def lasting(self) -> str:
+        """The message without what changes from try to try, such as when the next one is."""
+        return str(self)
+
 
 class Unreachable(RemoteError):  # noqa: N818 - the class says what happened, the base that it is an error
     """No answer came: name resolution, connection, TLS, timeout."""
 
 
 class Refused(RemoteError):  # noqa: N818
-    """The credential was refused (401): signing in again changes nothing until it is mended.
+    """The credential was refused (401): signing in again changes nothing until it is fixed.
 
     While it may not be tried, every request fails so at once, and none goes out.
+
+    Args:
+        message: the sentence.
+        next_try: one more, about when it is tried again; "" for none.
+
     """
+
+    def __init__(self, message: str, next_try: str = "") -> None:
+        super().__init__(f"{message} {next_try}".rstrip())
+        self._lasting = message
+
+    @property
+    def lasting(self) -> str:
+        """The message without the time of the next try."""
+        return self._lasting
 
 
 class Forbidden(RemoteError):  # noqa: N818

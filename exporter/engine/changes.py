@@ -31,11 +31,10 @@ class ListOutcome(NamedTuple):
 
 
 class PollOutcome(NamedTuple):
-    """A service that was read, or could not be; `outcome` is None where the service is gone."""
+    """A service that was read, or could not be; `before` is what was known of it."""
 
     result: PollResult
     before: ServiceState | None
-    outcome: Outcome | None
 
 
 class ProjectStatus(NamedTuple):
@@ -51,9 +50,9 @@ class ProjectStatus(NamedTuple):
 class ProjectChange(NamedTuple):
     """What changed in one project.
 
-    `services` has those that changed, by service_id. `call_totals` has those of all services where any of
-    them, or the project's own totals in `view`, changed: the store keeps them in one record. `outcomes` is
-    what was counted, by service_id; `poll_seconds` how long each cycle of polls took that has ended.
+    `services` has those that changed, by service_id. `call_totals` is None if no total changed, else it has
+    those of all services, since they are one record. `outcomes` is what was counted, by service_id;
+    `poll_seconds` is how long each cycle of polls took that has ended.
     """
 
     key: ProjectKey

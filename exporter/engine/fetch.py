@@ -44,6 +44,10 @@ class PollResult(NamedTuple):
         """Whether the whole update log was read."""
         return isinstance(self.updates, UpdateWindow) and self.updates.instant is None
 
+    def has(self, kind: type[RemoteError]) -> bool:
+        """Whether any part failed like this."""
+        return any(isinstance(part, kind) for part in (self.updates, self.events, self.detail))
+
     @property
     def error(self) -> RemoteError | None:
         """The first thing that went wrong."""

@@ -32,7 +32,7 @@ class HeldCounters:
                 self._releases[key] = release
 
     def scraped(self, page_number: int) -> Mapping[Key, Iterable[str]]:
-        """The counters whose 0 a scrape of this page, or of a later one, has taken."""
+        """The counters that showed 0 on this page."""
         taken = {
             key: [name for name, first in names.items() if first <= page_number]
             for key, names in self._first_pages.items()

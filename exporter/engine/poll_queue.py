@@ -8,7 +8,7 @@ A service is in one of three places:
     being read      until its answer is here; then it is planned anew
 
 A service that is due only moves forward: a change of its row makes it more urgent, nothing makes it less so.
-Owned by the writer thread. Times are ticks (ms) of a clock that never steps back.
+Only the poll loop's thread uses it. Times are ticks (ms) of a clock that never steps back.
 """
 
 import heapq
@@ -39,10 +39,11 @@ class PollQueue:
         self._next_polls: dict[str, NextPoll] = {}  # not due yet
         self._by_due: list[tuple[int, str]] = []
         self._waiting: dict[str, NextPoll] = {}  # due
-        # By urgency, and by whether the last read failed. An entry that is no longer true stays until it
-        # comes to the front.
+        # By urgency, and by whether the last read failed. Stale entries are dropped only when they reach the
+        # front.
         self._lines: defaultdict[tuple[Urgency, bool], list[tuple[Rank, str]]] = defaultdict(list)
-        self._reading: dict[str, bool] = {}  # by service_id: whether its last read had failed
+        self._reading: dict[str, PollJob] = {}
+        self._failed_before: set[str] = set()  # of those being read, whose last read had failed
         self._turn = 0
 
     def reconfigure(
@@ -57,7 +58,7 @@ class PollQueue:
 
     def abandon_reads(self, states: Iterable[ServiceState], now: int) -> None:
         """Nothing that is under way will be answered; it is due again."""
-        under_way, self._reading = self._reading, {}
+        under_way, self._reading, self._failed_before = self._reading, {}, set()
         for state in states:
             if state.row.service_id in under_way:
                 self.plan(state, now)
@@ -65,11 +66,6 @@ class PollQueue:
     def next_due(self) -> int | None:
         """When a service will be due that is not due yet."""
         return self._by_due[0][0] if self._by_due else None
-
-    @property
-    def reading(self) -> int:
-        """How many services are being read."""
-        return len(self._reading)
 
     def overdue(self, now: int) -> frozenset[str]:
         """The services that are due and not read yet, and those being read."""
@@ -93,6 +89,7 @@ class PollQueue:
         """The service is gone."""
         for memory in (self._poll_states, self._next_polls, self._waiting, self._reading):
             memory.pop(service_id, None)
+        self._failed_before.discard(service_id)
 
     def was_read(self, result: PollResult, state: ServiceState, now: int) -> None:
         """A read is over, and `state` is what it made of the service."""
@@ -107,9 +104,13 @@ class PollQueue:
         )
         self.plan(state, now)
 
-    def returned(self, service_id: str) -> None:
-        """The service's fetcher is free again."""
-        self._reading.pop(service_id, None)
+    def returned(self, job: PollJob) -> bool:
+        """A job is done. Returns False if it is not the service's last one: its result is too old."""
+        if self._reading.get(job.service_id) is not job:
+            return False
+        del self._reading[job.service_id]
+        self._failed_before.discard(job.service_id)
+        return True
 
     def plan(self, state: ServiceState, now: int) -> None:
         """Find out when the service is read next."""
@@ -137,12 +138,16 @@ class PollQueue:
     def detail_job(self, state: ServiceState, now: int) -> PollJob | None:
         """The read of the detail that tells why the newest update failed, if no event does; once for each."""
         service_id = state.row.service_id
-        poll_state = self._poll_states[service_id]
-        if not schedule.wants_detail(state, poll_state):
+        if not schedule.wants_detail(state, self._poll_states[service_id]):
             return None
-        asked = msgspec.structs.replace(poll_state, asked_why=state.settled and state.settled.update_time)
-        self._poll_states[service_id] = asked
         return PollJob(service_id, begun=Ticks(now), detail=True)
+
+    def detail_read(self, state: ServiceState) -> None:
+        """The detail of a service's newest update was read; it is not asked for again."""
+        service_id = state.row.service_id
+        asked_why = state.settled and state.settled.update_time
+        poll_state = msgspec.structs.replace(self._poll_states[service_id], asked_why=asked_why)
+        self._poll_states[service_id] = poll_state
 
     def _take(self, urgency: Urgency) -> str | None:
         """The first in line of those with this urgency.
@@ -150,11 +155,11 @@ class PollQueue:
         Half of the fetchers at most work on services whose last read failed, so that a broken service
         that lets every request run into its timeout delays no other.
         """
-        may_fail = sum(self._reading.values()) < max(self._concurrency // 2, 1)
+        may_fail = len(self._failed_before) < max(self._concurrency // 2, 1)
         lines = [
             self._lines[urgency, failed]
             for failed in (False, True)
-            if (may_fail or not failed) and self._has_first(urgency, failed)
+            if (may_fail or not failed) and self._drop_stale(urgency, failed)
         ]
         if not lines:
             return None
@@ -162,8 +167,8 @@ class PollQueue:
         del self._waiting[service_id]
         return service_id
 
-    def _has_first(self, urgency: Urgency, failed: bool) -> bool:
-        """Whether a service waits in this line; removes entries of those that moved forward or are gone."""
+    def _drop_stale(self, urgency: Urgency, failed: bool) -> bool:
+        """Drop the entries in front that are stale. Returns whether one is left."""
         line = self._lines[urgency, failed]
         while line:
             rank, service_id = line[0]
@@ -176,14 +181,16 @@ class PollQueue:
     def _job(self, state: ServiceState, now: int) -> PollJob:
         service_id = state.row.service_id
         poll_state = self._poll_states[service_id]
-        self._reading[service_id] = poll_state.failures > 0
-        return PollJob(
+        if poll_state.failures:
+            self._failed_before.add(service_id)
+        self._reading[service_id] = PollJob(
             service_id,
             begun=Ticks(now),
             update_time_filter=schedule.update_time_filter(state, poll_state, self._intervals, now),
             had_updates=state.newest is not None,
             events_after=state.events.watermark,
         )
+        return self._reading[service_id]
 
     def _collect(self, now: int) -> None:
         while self._by_due and self._by_due[0][0] <= now:

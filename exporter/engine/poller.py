@@ -1,7 +1,7 @@
 """The poll loop: what is due is read, counted, written, and only then shown.
 
-One thread runs `run`. It alone calls the projects, the repository and the publisher; every other thread
-sends it messages and reads the last snapshot. A step is always the same:
+One thread runs `run`. From then on it alone calls the projects, the repository and the publisher; every other
+thread sends it messages and reads the last snapshot. A step is always the same:
 
     1. handle every message: answers of the cloud, scrapes, a new configuration
     2. collect what changed as one change set; write it in one transaction
@@ -75,6 +75,7 @@ class Poller:
         self._held = HeldCounters()
         self._stopping = False
         self._paused_until = self._forget_due = ticks()
+        self.store_error: StoreError | None = None  # of the last write, if it failed
         self._keep_deleted: int | None = None
         self.ticked_at = ticks()
 
@@ -123,6 +124,8 @@ class Poller:
         """Work until `stop`; whatever it raises is a bug of ours or a store that cannot be used."""
         while not self._stopping:
             due = self.step()
+            if self._stopping:
+                break
             wait = _LONGEST_WAIT_MS if due is None else min(max(due - self._ticks(), 0), _LONGEST_WAIT_MS)
             try:
                 message = self._inbox.get(timeout=wait / 1000)
@@ -190,18 +193,18 @@ class Poller:
             else:
                 stored = self._repository.load(settings.key, self._clock())
                 self._projects[name] = ProjectPoller(settings, resources, stored, tick)
-        # In the order of the configuration, which is the order of the pages.
-        self._projects = {name: self._projects[name] for name in wanted}
         return self._write_and_show()
 
     # --- on a thread of the project ----------------------------------------------------------------
 
     def _fetch(self, name: str, resources: ProjectResources, job: ListJob | PollJob) -> None:
         try:
+            result: Result
             if isinstance(job, ListJob):
-                answer = partial(self._answered, name, resources, job, list_services(resources.source))
+                result = list_services(resources.source)
             else:
-                answer = partial(self._answered, name, resources, job, poll_service(resources.source, job))
+                result = poll_service(resources.source, job)
+            answer = partial(self._answered, name, resources, job, result)
         except BaseException as error:  # noqa: BLE001 - a bug of ours; a thread that just ends would hide it
             answer = partial(_raise, error)
         self.tell(answer)
@@ -227,7 +230,7 @@ class Poller:
             return False
         found = {name: change for name, p in self._projects.items() if (change := p.change()) is not None}
         change_set = ChangeSet(tuple(found.values()), frozenset(self._removed))
-        if not change_set:
+        if not change_set and not self._publisher.pending:
             return True
         begun = self._ticks()
         try:
@@ -235,6 +238,7 @@ class Poller:
                 self._reporter.stored((self._ticks() - begun) / 1000, self._repository.size())
         except StoreError as error:
             return self._not_written(error)
+        self.store_error = None
         for name, change in found.items():
             self._projects[name].written(change)
         self._removed.clear()
@@ -256,6 +260,7 @@ class Poller:
         return True
 
     def _not_written(self, error: StoreError) -> bool:
+        self.store_error = error
         self._reporter.not_stored(error)
         self._paused_until = Ticks(self._ticks() + _WRITE_AGAIN_MS)
         return False

@@ -1,7 +1,7 @@
 """One project as the poll loop drives it: what is due, and what each answer makes of it.
 
 The loop asks `take_due` for jobs, has them done elsewhere, and hands each result to `answered`. Every change
-of a project's state happens in a call of this object, on the loop's thread; nothing here waits or does I/O.
+of a project's state happens in a call of this object, on the loop's thread. Nothing here waits for the cloud.
 
     take_due  ->  ListJob, PollJob        the queue says which services are due
     answered  ->  the state changes       counted, but seen by nobody yet
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from exporter.core.accounting.service_state import ROW_COUNTERS, Outcome, ServiceState
 from exporter.core.records import ServiceList
-from exporter.core.source import Refused, RemoteError, Source, Stopping
+from exporter.core.source import Refused, RemoteError, Source, Stopping, Throttled, Unreachable
 from exporter.core.times import EpochMs, Ticks
 from exporter.engine.changes import (
     CallTotals,
@@ -28,9 +28,13 @@ from exporter.engine.fetch import Fetcher, ListJob, PollJob, PollResult, Result
 from exporter.engine.poll_queue import PollQueue
 from exporter.engine.project_state import ProjectSettings, ProjectState, StoredProject
 
-# While a credential is refused, no request goes out before its next try is due. Asking this often only
-# notices at once when the credential's file was changed.
+# While a credential is refused, nothing is sent before its next try is due. Trying this often only notices
+# at once when the credential's file was changed.
 _REFUSED_AGAIN_MS = 1000
+
+
+# After one of these, why a service failed is asked for again at its next poll.
+_ASK_AGAIN = (Unreachable, Throttled, Refused)
 
 
 class ProjectResources(NamedTuple):
@@ -62,7 +66,8 @@ class ProjectPoller:
         for state in self._state.services.values():
             self._queue.begin(state, tick)
         self._details: deque[PollJob] = deque()  # reads of why a service failed, asked for by a poll
-        self._details_under_way = 0
+        self._under_way = 0  # polls and reads of details
+        self._list_begun = tick
         self._list_due: Ticks | None = tick  # None while it is being read
         self._login_refused = True  # until the first list has shown that the credential is accepted
         self._cycle_begun: Ticks | None = None
@@ -71,7 +76,7 @@ class ProjectPoller:
         self._lists: list[ListOutcome] = []
         self._polls: list[PollOutcome] = []
         self._poll_seconds: list[float] = []
-        self._shown: ProjectChange | None = None  # the last change that was written
+        self._last_written: ProjectChange | None = None
 
     @property
     def settings(self) -> ProjectSettings:
@@ -90,7 +95,9 @@ class ProjectPoller:
             self.resources = resources
             self._list_due, self._login_refused = tick, True
             self._queue.abandon_reads(self._state.services.values(), tick)
-            self._details_under_way = 0
+            self._under_way = 0
+        elif self._list_due is not None:
+            self._list_due = Ticks(min(self._list_due, self._list_begun + settings.intervals.interval))
         self._queue.reconfigure(settings.intervals, settings.concurrency, self._state.services.values(), tick)
 
     def stop(self) -> None:
@@ -104,22 +111,23 @@ class ProjectPoller:
         """The jobs to do now; each is under way from here on."""
         jobs: list[ListJob | PollJob] = []
         if self._list_due is not None and self._list_due <= tick:
-            self._list_due = None
+            self._list_due, self._list_begun = None, tick
             jobs.append(ListJob(tick))
         while self._has_room:
             if self._details:
-                self._details_under_way += 1
-                jobs.append(self._details.popleft())
-            elif (job := self._queue.next_job(self._state.services.__getitem__, tick)) is not None:
-                jobs.append(job)
+                job: PollJob | None = self._details.popleft()
             else:
+                job = self._queue.next_job(self._state.services.__getitem__, tick)
+            if job is None:
                 break
+            self._under_way += 1
+            jobs.append(job)
         return jobs
 
     @property
     def _has_room(self) -> bool:
         """Whether a service may be polled: a thread is free, and the credential is not refused."""
-        under_way = self._queue.reading + self._details_under_way + (self._list_due is None)
+        under_way = self._under_way + (self._list_due is None)
         return not self._login_refused and under_way < self.settings.concurrency
 
     def next_due(self) -> int | None:
@@ -129,29 +137,39 @@ class ProjectPoller:
 
     def caught_up(self, tick: Ticks) -> bool:
         """Whether it was listed, or failed to be, and no service that was due is unread."""
-        reading = self._details or self._details_under_way or self._queue.overdue(tick)
+        reading = self._details or self._under_way or self._queue.overdue(tick)
         return self._state.up is not None and (self._login_refused or not reading)
 
     # --- answers -----------------------------------------------------------------------------------
 
     def answered(self, job: ListJob | PollJob, result: Result, now: EpochMs, tick: Ticks) -> None:
         """Take over the result of a job."""
-        if isinstance(result.error if isinstance(result, PollResult) else result, Stopping):
-            return  # nobody asked the cloud
-        if isinstance(result, PollResult) and result.job.detail:
-            self._detail_read(result, tick)
-        elif isinstance(result, PollResult):
+        if not isinstance(result, PollResult):
+            if not isinstance(result, Stopping):  # then nobody asked the cloud
+                self._listed(job.begun, result, now, tick)
+            return
+        self._under_way -= 1
+        if isinstance(result.error, Stopping):
+            return
+        if result.job.detail:
+            self._detail_read(result)
+        elif self._queue.returned(result.job):
             self._polled(result, now, tick)
-        else:
-            self._listed(job.begun, result, now, tick)
+        if result.has(Refused):
+            # The list alone finds out when the credential is accepted again.
+            self._login_refused = True
+            if self._list_due is not None:
+                self._list_due = tick
 
     def _listed(self, begun: Ticks, result: ServiceList | RemoteError, now: EpochMs, tick: Ticks) -> None:
         self._login_refused = isinstance(result, Refused)
         wait = _REFUSED_AGAIN_MS if self._login_refused else self.settings.intervals.interval
         self._list_due = Ticks(max(begun + wait, tick))
-        self._lists.append(ListOutcome(now, result, self._state.error))
+        before = self._state.error
+        if not self._login_refused or (isinstance(result, RemoteError) and result.lasting != before):
+            self._lists.append(ListOutcome(now, result, before))
         if isinstance(result, RemoteError):
-            self._state.list_failed(str(result))
+            self._state.list_failed(result.lasting)
             return
         effects, outcomes = self._state.apply_list(result, now, tick)
         self._outcomes += outcomes
@@ -166,7 +184,6 @@ class ProjectPoller:
     def _polled(self, result: PollResult, now: EpochMs, tick: Ticks) -> None:
         service_id = result.job.service_id
         before = self._state.services.get(service_id)
-        self._queue.returned(service_id)
         outcome = self._state.apply_poll(result, now, tick)
         if outcome is None:
             self._queue.end(service_id)
@@ -176,24 +193,18 @@ class ProjectPoller:
             detail = self._queue.detail_job(outcome.state, tick)
             if detail is not None:
                 self._details.append(detail)
-        self._note_refusal(result, tick)
-        self._polls.append(PollOutcome(result, before, outcome))
+        self._polls.append(PollOutcome(result, before))
         self._cycle_waits_for.discard(service_id)
         self._end_cycle(tick)
 
-    def _detail_read(self, result: PollResult, tick: Ticks) -> None:
-        self._details_under_way -= 1
-        self._state.apply_detail(result)
-        self._note_refusal(result, tick)
+    def _detail_read(self, result: PollResult) -> None:
+        state = self._state.apply_detail(result)
+        if state is not None and not isinstance(result.error, _ASK_AGAIN):
+            self._queue.detail_read(state)
+        self._polls.append(PollOutcome(result, state))
 
-    def _note_refusal(self, result: PollResult, tick: Ticks) -> None:
-        if isinstance(result.error, Refused):
-            # The list alone finds out when the credential is accepted again.
-            self._login_refused = True
-            if self._list_due is not None:
-                self._list_due = tick
-
-    # A cycle is a list and the reads that were due with it; the next one begins with a list after its end.
+    # A cycle starts with a list and ends when every service that was due then was read. Lists in between
+    # start no cycle.
 
     def _begin_cycle(self, begun: Ticks, tick: Ticks) -> None:
         due = self._queue.overdue(tick)
@@ -217,7 +228,7 @@ class ProjectPoller:
     def change(self) -> ProjectChange | None:
         """What changed since the last one that was `written`; None for nothing."""
         services, totals_changed = self._state.unwritten()
-        if self._shown is None:
+        if self._last_written is None:
             # The first one shows what was in the store, which needs no writing.
             services = {sid: StateChange(s, s) for sid, s in self._state.services.items()} | services
         found = ProjectChange(
@@ -231,7 +242,7 @@ class ProjectPoller:
             tuple(self._polls),
             tuple(self._poll_seconds),
         )
-        return None if found == self._shown else found._replace(rate=self.resources.rate())
+        return None if found == self._last_written else found._replace(rate=self.resources.rate())
 
     def _call_totals(
         self, services: dict[str, StateChange], *, totals_changed: bool
@@ -245,7 +256,7 @@ class ProjectPoller:
         self._state.written()
         for told in (self._outcomes, self._lists, self._polls, self._poll_seconds):
             told.clear()
-        self._shown = ProjectChange(change.key, change.view, change.status)
+        self._last_written = ProjectChange(change.key, change.view, change.status)
 
 
 def call_totals(state: ServiceState) -> CallTotals:

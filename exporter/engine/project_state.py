@@ -21,6 +21,8 @@ from exporter.core.times import EpochMs, Ticks
 from exporter.engine.changes import ProjectKey, ProjectStatus, StateChange
 from exporter.engine.fetch import PollResult
 
+_TORN = "The list was torn; what was read of it is shown."
+
 
 class ProjectSettings(NamedTuple):
     """What the configuration says about reading a project."""
@@ -28,7 +30,7 @@ class ProjectSettings(NamedTuple):
     name: str
     project_id: str
     endpoint: str
-    selection: str  # names which services are asked for; when it changes, the next list is a first one again
+    selection: str  # a fingerprint of the filter; when it changes, what the next list has is preexisting
     wants: Callable[[ServiceRow], bool]
     intervals: PollIntervals
     policy: CountingPolicy
@@ -77,7 +79,7 @@ class ProjectState:
         self.up: bool | None = None
         self.error = ""
         self.listed_at: EpochMs | None = None
-        # A service that another exporter reads by now is not ours: its alert is the other's to push and end.
+        # A service that another exporter reads by now is not ours: that exporter pushes and ends its alert.
         self.services = {sid: state for sid, state in stored.services.items() if settings.wants(state.row)}
         self.totals = stored.totals or project_totals.opened(settings.selection)
         self._recall = stored.recall
@@ -89,6 +91,10 @@ class ProjectState:
         self._gone: dict[str, ServiceState] = {}  # the last state of those that went since the last write
         self._totals_before = self.totals
         self._select(settings)
+        for service_id, state in stored.services.items():
+            if service_id not in self.services:
+                # Its record is written with the calls that were shown last; the project's leaves them out.
+                self._before[service_id] = self._gone[service_id] = state
 
     # --- the configuration -------------------------------------------------------------------------
 
@@ -125,7 +131,7 @@ class ProjectState:
                 self._remove(row.service_id)
                 effects.gone.append(row.service_id)
         self.up = listed.complete
-        self.error = "" if listed.complete else "The list was torn; what was read of it is shown."
+        self.error = "" if listed.complete else listed.error or _TORN
         if listed.complete:
             self.listed_at = now
             if first:
@@ -198,13 +204,15 @@ class ProjectState:
             self.totals = project_totals.observe(self.totals, outcome.observations, now)
         return msgspec.structs.replace(outcome, state=state)
 
-    def apply_detail(self, result: PollResult) -> None:
-        """Take over why a service failed, if its detail says so."""
-        state = self.services.get(result.job.service_id)
+    def apply_detail(self, result: PollResult) -> ServiceState | None:
+        """Take over why a service failed, if its detail says so. Returns the service; None if it is gone."""
+        service_id = result.job.service_id
+        state = self.services.get(service_id)
         if state is not None and isinstance(result.detail, ServiceRow):
             explained = service_state.with_error(state, result.detail.error_msg, self.settings.classifier)
             if explained is not state:
-                self._set(result.job.service_id, explained)
+                self._set(service_id, explained)
+        return self.services.get(service_id)
 
     def _applied(self, state: ServiceState, result: PollResult, now: EpochMs) -> Outcome:
         policy, classifier = self.settings.policy, self.settings.classifier

@@ -50,7 +50,7 @@ class Reporter:
                 self._metrics.listed(project, listed.at / 1000)
             return
         self._count_torn(project, result)
-        if str(result) != before:
+        if result.lasting != before:
             self._log.error("cannot list services", project=project, error=str(result))
 
     def _report_services(self, project: str, services: ServiceList, before: str) -> None:
@@ -60,6 +60,10 @@ class Reporter:
             self._log.warning(
                 "rows of the list are malformed and left out", project=project, rows=services.malformed
             )
+        if services.error:
+            if services.error != before:
+                self._log.error("cannot list services", project=project, error=services.error)
+            return
         if not services.complete:
             self._metrics.torn(project)
             self._log.warning("the list is torn; nothing is concluded from what it lacks", project=project)
@@ -76,6 +80,10 @@ class Reporter:
     def _report_poll(self, project: str, poll: PollOutcome) -> None:
         result, before = poll.result, poll.before
         about = {"project": project, "service_id": scrub(result.job.service_id)}
+        if result.job.detail:
+            if result.error is not None:
+                self._log.warning("cannot read why a service failed", error=str(result.error), **about)
+            return
         for part in (result.updates, result.events):
             self._count_torn(project, part)
         error = result.error

@@ -31,8 +31,8 @@ T = TypeVar("T")
 class _ProjectRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is stored of a project as a whole.
 
-    Call totals change with every list. Here they cost one small write for all services, and no service is
-    written for them alone; those in a service's own record may be older.
+    Call totals change with every list. They are stored here together, so that a list does not rewrite every
+    service. The copy in a service's own record may be older; this one counts.
     """
 
     totals: ProjectTotals

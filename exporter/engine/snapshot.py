@@ -31,21 +31,26 @@ class Publisher:
 
     Args:
         exposition: empty.
-        options: how alerts are pushed; None: not at all.
+        on_alerts: called when the alerts of `snapshot` changed.
 
     """
 
-    def __init__(self, exposition: Exposition, options: NotifierOptions | None = None) -> None:
-        self._exposition, self._options = exposition, options
-        self._anew = False  # render everything, not only what changed
+    def __init__(self, exposition: Exposition, on_alerts: Callable[[], None] = lambda: None) -> None:
+        self._exposition, self._on_alerts = exposition, on_alerts
+        self._options: NotifierOptions | None = None  # None: no alert is pushed
+        self._render_all = False  # at the next publish, not only what changed
         self._views: dict[str, ProjectView] = {}
         self._statuses: dict[str, ProjectStatus] = {}
         self.snapshot = Snapshot(exposition.page(), (), {}, {})
-        self.on_alerts: Callable[[], None] = lambda: None  # called when `snapshot.alerts` changed
 
     def show_on(self, exposition: Exposition, options: NotifierOptions | None) -> None:
         """Show other families and alerts from the next `publish` on; until then all stays as it is."""
-        self._exposition, self._options, self._anew = exposition, options, True
+        self._exposition, self._options, self._render_all = exposition, options, True
+
+    @property
+    def pending(self) -> bool:
+        """Whether the next `publish` shows something even if nothing has changed."""
+        return self._render_all
 
     def publish(self, changes: ChangeSet, now: EpochMs) -> Mapping[Key, Counters | None]:
         """Show what changed by `now`. Returns the counters that the page shows otherwise than before."""
@@ -61,17 +66,17 @@ class Publisher:
             for service_id, state in change.services.items():
                 services[name, service_id] = ServiceView(name, state.after) if state.present else None
         shown = _updated(before.services, services)
-        alerts = self._alerts(before.alerts, shown if self._anew else services, now)
+        alerts = self._alerts(before.alerts, {**services, **shown} if self._render_all else services, now)
         self._views, self._statuses = _updated(self._views, projects), statuses
         number = before.page.number + 1
-        if self._anew:
+        if self._render_all:
             self._exposition.update(shown, self._views, number)
         else:
             self._exposition.update(services, projects, number)
-        self._anew = False
+        self._render_all = False
         self.snapshot = Snapshot(self._exposition.page(), tuple(statuses.values()), shown, alerts)
         if alerts != before.alerts:
-            self.on_alerts()
+            self._on_alerts()
         return {
             **{key: view.state.counters if view else None for key, view in services.items()},
             **{(name, ""): view.totals.counters if view else None for name, view in projects.items()},
@@ -112,6 +117,6 @@ def _alert_after(
     alert = alert_of(view, options)
     ended = alert is not None and alert.resolved_at is not None
     if alert is not None and before is not None and ended and alert.active_at == before.active_at:
-        # An end keeps the words of its beginning.
+        # A resolved alert keeps the labels and annotations that it fired with.
         return msgspec.structs.replace(before, resolved_at=alert.resolved_at)
     return alert

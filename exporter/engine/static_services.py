@@ -31,7 +31,7 @@ class StaticServices:
                 failed = error
         if failed is not None and not rows:
             raise failed
-        return ServiceList(tuple(rows), complete=failed is None)
+        return ServiceList(tuple(rows), complete=failed is None, error=str(failed or ""))
 
     def read_detail(self, service_id: str) -> ServiceRow:
         """See `Source`."""

@@ -146,6 +146,6 @@ class LoginLimiter:
         """Raise `Refused` where the next try is not due, or is just being made."""
         due = state.backoff.next_try()
         if due is not None and due > now:
-            raise Refused(f"{state.message} The next try is in {-(-(due - now) // 1000)} s.")
+            raise Refused(state.message, f"The next try is in {-(-(due - now) // 1000)} s.")
         if state.backoff.in_a_row and out:
-            raise Refused(f"{state.message} The next try is being made.")
+            raise Refused(state.message, "The next try is being made.")

@@ -230,7 +230,9 @@ class SelfMetrics:
 
     def notifications(self, alertmanager: str, outcome: str, count: int) -> None:
         """So many alerts were `sent`, or `failed` to be."""
-        self._notifications.labels(alertmanager, outcome).inc(count)
+        with self._retaining:
+            if alertmanager in self._alertmanagers:
+                self._notifications.labels(alertmanager, outcome).inc(count)
 
     def alerts_firing(self, alertname: str, count: int) -> None:
         """How many alerts of this name are pushed now."""
