@@ -220,6 +220,19 @@ def test_a_netrc_file_does_not_replace_the_signature(monkeypatch: pytest.MonkeyP
     assert b"Authorization: SDK-HMAC-SHA256 x" in server.asked[0]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        b"X: y\r\n" * 101,
+        b"X: " + b"y" * 70_000 + b"\r\n",
+    ],
+)
+def test_an_answer_that_is_malformed_is_told_as_such(odd: bytes) -> None:
+    with raw_server(answering(b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + odd)) as server:
+        assert told(server.url).startswith(f"No answer came from {server.address}: the answer is malformed (")
+
+
 # A kept connection
 
 

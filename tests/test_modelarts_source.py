@@ -386,3 +386,14 @@ def test_a_failure_is_counted_once_and_never_repeated(
     assert talk.metrics.requests == [("list", code)]
     for _ in range(5):
         client.list_services()
+
+
+def test_a_request_that_a_kept_connection_swallowed_is_sent_again_and_counted_once(
+    talk: Talk, cloud: Cloud
+) -> None:
+    client = talk.client()
+    client.list_services()
+    cloud.faults.add(faults.no_answer())
+    client.list_services()
+    assert talk.metrics.requests == [("list", "200")] * 2
+    assert len(cloud.requests) == 3

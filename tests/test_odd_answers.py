@@ -135,7 +135,8 @@ def test_an_odd_answer_is_one_sentence_and_counted_once(
     assert set(talk.metrics.requests) == {
         (endpoint, "error" if headers.get("Content-Encoding") else str(status))
     }
-    assert len(cloud.calls) == (7 if status == 400 and endpoint in ("list", "events") else 1)
+    # A 400 may be about the limit, or an end of the events in the far future: smaller ones are tried.
+    assert len(cloud.calls) == ({"list": 7, "events": 9}.get(endpoint, 1) if status == 400 else 1)
     cloud.reset()
     cloud.get(url, json=good)
     talk.clock.forward(2_000)

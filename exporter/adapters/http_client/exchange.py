@@ -14,7 +14,7 @@ import threading
 import time
 from contextvars import ContextVar
 from enum import Enum
-from http.client import HTTPResponse, IncompleteRead, RemoteDisconnected, parse_headers
+from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected, parse_headers
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -157,6 +157,13 @@ class _Response(HTTPResponse):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fp = _Lines(self.fp.detach())
+
+    def begin(self) -> None:
+        """See the base. urllib3 would find two lengths too, and leave the socket open."""
+        super().begin()
+        values = ",".join(self.headers.get_all("content-length", []))
+        if len({value.strip() for value in values.split(",")}) > 1:
+            raise HTTPException("The answer has two lengths.")
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:

@@ -110,6 +110,8 @@ def _answer_reason(chain: list[BaseException], exchange: Exchange, *, late: bool
             return "the connection was closed in the middle of the answer"
         if isinstance(cause, http.client.BadStatusLine):
             return "what came is not HTTP; check the scheme and the port of the address"
+    if isinstance(chain[-1], http.client.HTTPException | urllib3.exceptions.HTTPError | ValueError):
+        return f"the answer is malformed ({type(chain[-1]).__name__})"
     return _innermost(chain)
 
 
