@@ -90,7 +90,9 @@ def _summary(snapshot: Snapshot, errors: defaultdict[str, Counter[str]]) -> Iter
         ups = [view.state.up for (name, _), view in snapshot.services.items() if name == project.name]
         unread = sum(not up for up in ups)
         read = f"{unread} could not be read" if unread else "all were read"
-        listed = "" if project.up else f" The list could not be read: {project.error}"
-        yield f"{project.name}: {len(ups)} services, {read}.{listed}"
+        if not project.up:
+            yield f"{project.name}: the list could not be read: {project.error}"
+        if ups or project.up:
+            yield f"{project.name}: {len(ups)} services, {read}."
         for error, count in errors[project.name].most_common(_ERRORS_TOLD):
             yield f"{project.name}: {count} of them: {error}"

@@ -323,7 +323,7 @@ def test_once_fails_if_a_project_fails_and_still_prints_the_others(
     line, *summary = result.err.splitlines()
     assert "cannot list services" in line
     assert "project=locked-out" in line
-    assert summary[0].startswith("locked-out: 0 services, all were read. The list could not be read: ")
+    assert summary[0].startswith("locked-out: the list could not be read: ")
     assert summary[1:] == ["prod: 1 services, all were read."]
     assert "not the password" not in result.err + result.out
     assert value(result.out, "modelarts_up", project="locked-out") == 0

@@ -64,6 +64,9 @@ ENDPOINTS: dict[str, tuple[str, Read, str, str, dict[str, object]]] = {
 }
 
 
+CHECK = "(check the key or the token, and the clock of this machine)"
+
+
 @pytest.fixture(name="cloud")
 def _cloud() -> Iterator[responses.RequestsMock]:
     with responses.RequestsMock(assert_all_requests_are_fired=False) as cloud:
@@ -88,8 +91,8 @@ HTML_504 = "<html><head><title>504 Gateway Time-out</title></head><body><h1>504<
 # Status, headers, body; what is raised, and how its sentence ends after the name of the endpoint.
 ERRORS = [
     (400, {}, gateway("ModelArts.0102", "No workspace."), RemoteError, "ModelArts.0102: No workspace."),
-    (401, {}, gateway("APIG.0301", "decrypt fail"), Refused, "HTTP 401 APIG.0301: decrypt fail."),
-    (401, {}, iam(401, "Unauthorized."), Refused, "with HTTP 401: Unauthorized."),
+    (401, {}, gateway("APIG.0301", "decrypt fail"), Refused, f"decrypt fail {CHECK}."),
+    (401, {}, iam(401, "Unauthorized."), Refused, f"with HTTP 401: Unauthorized {CHECK}."),
     (403, {}, gateway("ModelArts.0206", "Invalid AK/SK."), Refused, "the access key and its secret key)."),
     (403, {}, gateway("APIG.0401", "no"), Forbidden, "ask who manages the access control of the gateway)."),
     (404, {}, gateway("ModelArts.3502", "Service s-1 does not exist."), Gone, "Service s-1 does not exist."),
@@ -181,7 +184,9 @@ def test_what_the_cloud_quotes_of_a_secret_is_taken_out_and_our_own_words_are_no
     cloud.post(TOKENS, status=401, body=iam(401, f"no {secret}"))
     with pytest.raises(Refused) as refused:
         talk.client(talk.password(lambda: secret)).list_services()
-    assert str(refused.value) == "Signing in failed with HTTP 401: no <secret>."
+    assert str(refused.value) == (
+        "Signing in failed with HTTP 401: no <secret> (check domain, username, password and project_id)."
+    )
 
 
 # Status, headers, body of the answer to a sign-in.

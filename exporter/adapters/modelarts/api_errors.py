@@ -138,12 +138,19 @@ def _http_date_ms(text: str) -> int | None:
         return None
 
 
+_BAD_LOGIN = "check domain, username, password and project_id"
+_BAD_SIGNATURE = "check the key or the token, and the clock of this machine"
+
+
 def _remedy(status: int, code: str, permission: str) -> str:
     prefix, _, number = code.partition(".")
     gateway = prefix.upper() in {"APIG", "APIGW"}
     remedy = _GATEWAY_REMEDIES.get(number, "") if gateway else _REMEDIES.get(code, "")
     if not remedy and status == 403 and permission:
         remedy = f"grant the permission {permission}"
+    if not remedy and status == 401:
+        # Only a sign-in needs no permission.
+        remedy = _BAD_SIGNATURE if permission else _BAD_LOGIN
     if not remedy and status == 407:
         remedy = "the proxy wants a user and a password: set proxy_basic_auth"
     if not remedy and status == 494:
