@@ -28,9 +28,13 @@ class _State:
     generation: int = 0  # how often it was refused, ever
     message: str = ""  # of the last refusal
 
+    def accepted_lately(self, now: int) -> bool:
+        """Whether the cloud took it within five minutes, and has not refused it since."""
+        return self.accepted_at is not None and now - self.accepted_at <= WINDOW_MS
+
     def undecided(self, now: int) -> list[int]:
         """Of `sent_at`, those that may still be refused."""
-        if self.accepted_at is None or now - self.accepted_at > WINDOW_MS:
+        if not self.accepted_lately(now):
             return self.sent_at
         return [at for at in self.sent_at if now - at < REFUSED_WITHIN_MS]
 
@@ -103,10 +107,10 @@ class LoginLimiter:
         """
         with self.changed:
             while (permit := self.enter_now(secret)) is None:
-                state = self._state(secret)
-                undecided = state.undecided(self.clock())
-                # Without an acceptance only an answer decides; then `undecided` are all.
-                wait = None if state.accepted_at is None or not undecided else REFUSED_WITHIN_MS / 1000
+                # Without an acceptance only an answer decides; with one, time does too.
+                state, now = self._state(secret), self.clock()
+                oldest = min(state.undecided(now), default=now)
+                wait = (oldest + REFUSED_WITHIN_MS - now) / 1000 if state.accepted_lately(now) else None
                 self.changed.wait(wait)
             return permit
 
