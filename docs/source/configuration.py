@@ -51,7 +51,10 @@ This page is made from the schema by `python -m docs.source.configuration`; edit
 _WEB_HEAD = """\
 ## Web config file
 
-`--web.config.file`, in the format that exporters share (exporter-toolkit); read again with the config file.
+`--web.config.file`, in the format that exporters share (exporter-toolkit). It is read again with the config
+file, and without a signal within seconds of a change in it or in a certificate, key or authority that it
+names. A certificate whose key does not fit yet leaves the old pair in force.
+
 The rules above hold but for one: `$` has no meaning here, because password hashes are full of it. Keys of the
 format that would be a false promise here (`client_allowed_sans`, `rate_limit`, inline `cert` and `key`) are
 errors rather than ignored.
