@@ -1,7 +1,9 @@
 """The HTTP side, asked over real connections on 127.0.0.1."""
 
+import asyncio
 import base64
 import gzip
+import select
 import shutil
 import socket
 import ssl
@@ -20,8 +22,11 @@ import requests
 
 from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
 from exporter.adapters.web.app import WebApp
+from exporter.adapters.web.connection import Deadlines
+from exporter.adapters.web.message import Request
 from exporter.adapters.web.server import WebServer
 from exporter.adapters.web.tls import TlsServer
+from exporter.config.web import WebConfig, WebConfigWatch
 from tests.page_examples import Fleet, Shown
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -117,10 +122,12 @@ def world() -> World:
 
 
 @contextmanager
-def serving(app: WebApp[Page], config: Config | None = None) -> Iterator[tuple[WebServer, str]]:
+def serving(
+    app: WebApp[Page], config: Config | WebConfig | None = None, **other: Any
+) -> Iterator[tuple[WebServer, str]]:
     """The server and its base URL."""
     errors: list[str] = []
-    server = WebServer(["127.0.0.1:0"], app, config, on_error=errors.append)
+    server = WebServer(["127.0.0.1:0"], app, config, on_error=errors.append, **other)
     server.start()
     try:
         yield server, f"{'https' if config and config.tls else 'http'}://{server.addresses[0]}"
@@ -288,11 +295,106 @@ def test_a_scrape_that_the_client_never_took_in_is_not_told_and_stop_does_not_wa
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
             assert client.recv(100)
             server.stop()
-            workers = [thread for thread in threading.enumerate() if thread.name.startswith("CP Server")]
+            workers = [thread for thread in threading.enumerate() if thread.name.startswith("web")]
             for worker in workers:
                 worker.join(5)  # left alone, it would wait ten seconds for the client
             assert not any(worker.is_alive() for worker in workers)
     assert world.scraped == []
+
+
+def test_a_scrape_that_the_client_gives_up_halfway_is_not_told_though_it_fits_into_the_buffers(
+    world: World, url: str
+) -> None:
+    given_up, taken = Page(20_000), Page(100)
+    world.page = given_up
+    host, port = url.split("//")[1].rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=WAIT) as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(10)
+    world.page = taken
+    get(f"{url}/metrics")
+    assert world.told.wait(WAIT)
+    assert world.scraped == [taken]
+
+
+def test_a_scrape_that_waits_in_our_buffers_is_not_told(world: World) -> None:
+    world.page = Page(60_000)
+    deadlines = Deadlines(delivered=0.01, answer=0.3)
+    with serving(world.app(), deadlines=deadlines) as (server, _), socket.socket() as client:
+        host, port = server.addresses[0].rsplit(":", 1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(WAIT)
+        client.connect((host, int(port)))
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        poll = select.poll()
+        poll.register(client, 0)  # an end is always told
+        assert poll.poll(WAIT * 1000)
+    assert world.scraped == []
+
+
+def test_a_scrape_over_a_kept_connection_is_told_by_the_next_request(world: World, url: str) -> None:
+    with requests.Session() as session:
+        session.get(f"{url}/metrics", timeout=WAIT)
+        session.get(f"{url}/-/healthy", timeout=WAIT)
+        assert world.scraped == [world.page]
+
+
+def test_a_scrape_over_a_connection_that_stays_open_is_told_after_a_while(world: World) -> None:
+    with serving(world.app(), deadlines=Deadlines(delivered=0.1)) as (_, base), requests.Session() as session:
+        session.get(f"{base}/metrics", timeout=WAIT)
+        assert world.told.wait(WAIT)
+        assert world.scraped == [world.page]
+
+
+def test_a_scrape_by_the_oldest_version_of_http_is_told(world: World, url: str) -> None:
+    assert raw(url, b"GET /metrics HTTP/1.0\r\n\r\n").endswith(b"own in text")
+    assert world.told.wait(WAIT)
+    assert world.scraped == [world.page]
+
+
+# -- the protocol
+
+
+def test_a_whole_url_is_a_path(url: str) -> None:
+    for target in (
+        b"http://elsewhere/-/healthy",
+        b"HTTP://elsewhere:80/-/healthy?x=http://y",
+        b"/%2D/healthy",
+    ):
+        answer = raw(url, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+    for target in (b"http://elsewhere", b"http://elsewhere?x"):
+        answer = raw(url, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b"Content-Type: text/html" in answer
+    assert raw(url, b"GET http://[x HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert raw(url, b"GET * HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 404 ")
+
+
+def test_requests_sent_at_once_are_answered_in_their_order(url: str) -> None:
+    paths = [b"/-/healthy", b"/-/ready", b"/nothing", b"/-/healthy"]
+    asked = b"".join(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n" for path in paths)
+    answer = raw(url, asked + b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    parts = answer.split(b"HTTP/1.1 ")[1:]
+    assert [part[:3] for part in parts] == [b"200", b"503", b"404", b"200", b"200"]
+    assert parts[-1].endswith(b"\r\n\r\n")
+
+
+def test_a_client_that_waits_with_its_body_is_told_to_go_on(url: str) -> None:
+    host, port = url.split("//")[1].rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=WAIT) as client:
+        client.sendall(
+            b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert client.recv(1000).startswith(b"HTTP/1.1 100 ")
+        client.sendall(b"{}")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_without_an_end_is_refused(url: str) -> None:
+    head = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = raw(url, head + (b"8000\r\n" + b"a" * 0x8000 + b"\r\n") * 3)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"Connection: close" in answer
 
 
 # -- routes
@@ -338,6 +440,38 @@ def test_unknown_paths_are_not_found(url: str, path: str) -> None:
 def test_other_methods_are_not_allowed(url: str, method: str, path: str) -> None:
     answer = requests.request(method, f"{url}{path}", timeout=WAIT)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/api/v1/services", 405),
+        ("DELETE", "/api/v1/services/x", 405),
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/api/v1", 404),
+        ("GET", "/api/v1/services/x", 404),
+        ("GET", "/api/v1/services?page=many", 400),
+    ],
+)
+def test_errors_of_the_api_are_json(url: str, method: str, path: str, status: int) -> None:
+    answer = requests.request(method, f"{url}{path}", timeout=WAIT)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/json")
+    assert list(answer.json()) == ["error"]
+
+
+def test_a_failure_of_ours_and_a_refused_user_are_json_in_the_api_too(world: World) -> None:
+    errors: list[str] = []
+    world.fleet.now = None  # type: ignore[assignment]
+    server = WebServer(["127.0.0.1:0"], world.app(), on_error=errors.append)
+    server.start()
+    try:
+        for status in (500, 401):
+            answer = get(f"http://{server.addresses[0]}/api/v1/services")
+            assert (answer.status_code, list(answer.json())) == (status, ["error"])
+            server.configure(Config(users=USERS))
+    finally:
+        server.stop()
+    assert len(errors) == 1
 
 
 def test_reload_by_get_is_not_allowed(url: str) -> None:
@@ -417,21 +551,7 @@ def test_a_place_is_given_back_when_a_page_cannot_be_made(world: World) -> None:
     app = world.app(snapshot=broken, max_requests=1)
     for _ in range(2):
         with pytest.raises(RuntimeError):
-            app({"PATH_INFO": "/metrics", "REQUEST_METHOD": "GET"}, lambda *_: None)
-
-
-def test_a_place_is_given_back_when_the_server_cannot_begin_to_answer(world: World) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError("no answer")
-
-    app = world.app(max_requests=1)
-    environ = {"PATH_INFO": "/metrics", "REQUEST_METHOD": "GET"}
-    with pytest.raises(RuntimeError, match="no answer"):
-        app(environ, broken)
-    assert world.scraped == []
-    seen: list[str] = []
-    app(environ, lambda status, _: seen.append(status))
-    assert seen == ["200 OK"]
+            asyncio.run(app.answer(Request("GET", "/metrics")))
 
 
 def test_a_failure_of_ours_is_reported_with_its_place(world: World) -> None:
@@ -455,14 +575,22 @@ def test_a_failure_of_ours_is_reported_with_its_place(world: World) -> None:
     ("head", "status"),
     [
         (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\n\r\n", b"414"),
-        (b"GET /metrics HTTP/1.1\r\nX: " + b"a" * 40_000 + b"\r\n\r\n", b"413"),
-        (b"GET /metrics HTTP/1.1\r\n" + b"X: a\r\n" * 10_000 + b"\r\n", b"413"),
-        (b"POST /-/reload HTTP/1.1\r\nContent-Length: 100000\r\n\r\n", b"413"),
+        (b"GET /metrics HTTP/1.1\r\nX: " + b"a" * 40_000 + b"\r\n\r\n", b"431"),
+        (b"GET /metrics HTTP/1.1\r\n" + b"X: a\r\n" * 10_000 + b"\r\n", b"431"),
+        (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", b"413"),
         (b"nonsense\r\n\r\n", b"400"),
     ],
 )
 def test_oversized_and_broken_heads_are_refused(url: str, head: bytes, status: bytes) -> None:
     assert raw(url, head).split()[1] == status
+
+
+def test_who_is_refused_may_end_what_it_was_sending(url: str) -> None:
+    host, port = url.split("//")[1].rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=WAIT) as client:
+        client.sendall(b"GET /" + b"a" * 40_000)
+        assert client.recv(1000).startswith(b"HTTP/1.1 414 ")
+        client.sendall(b"a" * 5_000_000)
 
 
 # -- users
@@ -519,10 +647,8 @@ def test_only_the_right_password_of_a_known_user_comes_in(
 def test_an_authorization_that_is_none_is_refused(world: World, value: str) -> None:
     app = world.app()
     app.configure(USERS, {})
-    seen: list[str] = []
-    environ = {"PATH_INFO": "/metrics", "REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": value}
-    app(environ, lambda status, _: seen.append(status))
-    assert seen == ["401 Unauthorized"]
+    answer = asyncio.run(app.answer(Request("GET", "/metrics", headers={"authorization": value})))
+    assert answer.status == 401
 
 
 def test_bcrypt_is_asked_once_for_a_password_that_was_right(
@@ -539,11 +665,8 @@ def test_bcrypt_is_asked_once_for_a_password_that_was_right(
     app = world.app()
     app.configure(USERS, {})
     token = base64.b64encode(b"prometheus:s3cret").decode()
-    seen: list[str] = []
-    environ = {"PATH_INFO": "/-/healthy", "REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": f"Basic {token}"}
-    for _ in range(3):
-        app(environ, lambda status, _: seen.append(status))
-    assert seen == ["200 OK"] * 3
+    request = Request("GET", "/-/healthy", headers={"authorization": f"Basic {token}"})
+    assert [asyncio.run(app.answer(request)).status for _ in range(3)] == [200] * 3
     assert len(asked) == 1
 
 
@@ -559,11 +682,44 @@ def test_a_user_nobody_knows_costs_a_bcrypt_as_well(world: World, monkeypatch: p
     app = world.app()
     app.configure(USERS, {})
     token = base64.b64encode(b"nobody:s3cret").decode()
-    seen: list[str] = []
-    environ = {"PATH_INFO": "/-/healthy", "REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": f"Basic {token}"}
-    app(environ, lambda status, _: seen.append(status))
-    assert seen == ["401 Unauthorized"]
+    request = Request("GET", "/-/healthy", headers={"authorization": f"Basic {token}"})
+    assert asyncio.run(app.answer(request)).status == 401
     assert len(asked) == 1
+
+
+def test_who_guesses_many_passwords_holds_up_nobody_who_is_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, checks = threading.Event(), []
+
+    def slow(password: bytes, known: bytes) -> bool:
+        checks.append(password)
+        assert go_on.wait(WAIT)
+        return False
+
+    with serving(world.app(), Config(users=USERS)) as (_, base):
+        known = ("prometheus", "s3cret")
+        assert get(f"{base}/-/healthy", auth=known).status_code == 200
+        monkeypatch.setattr(bcrypt, "checkpw", slow)
+        statuses: list[int] = []
+        answered = threading.Semaphore(0)
+
+        def guess() -> None:
+            statuses.append(get(f"{base}/-/healthy", auth=("x", "y")).status_code)
+            answered.release()
+
+        guessing = [threading.Thread(target=guess) for _ in range(40)]
+        for thread in guessing:
+            thread.start()
+        try:
+            assert all(answered.acquire(timeout=WAIT) for _ in range(40 - 16))
+            assert get(f"{base}/metrics", auth=known).status_code == 200
+        finally:
+            go_on.set()
+            for thread in guessing:
+                thread.join()
+        assert statuses == [503] * (40 - 16) + [401] * 16
+        assert len(checks) == 16
 
 
 def test_a_reload_exchanges_users_and_headers(world: World) -> None:
@@ -698,25 +854,70 @@ def test_a_client_certificate_can_be_optional(world: World, pem: Certificates) -
         assert get(f"{base}/metrics", verify=pem.authority, cert=pem.client).status_code == 200
 
 
-def test_a_reload_exchanges_the_certificate_and_turns_tls_off_and_on(world: World, pem: Certificates) -> None:
-    def name(server: WebServer) -> object:
-        host, port = server.addresses[0].rsplit(":", 1)
-        context = ssl.create_default_context(cafile=pem.authority)
-        with (
-            socket.create_connection((host, int(port)), timeout=WAIT) as plain,
-            context.wrap_socket(plain, server_hostname=host) as client,
-        ):
-            shown: Any = client.getpeercert()
-            return shown["subject"][0][0][1]
+def name(server: WebServer, pem: Certificates) -> object:
+    """Whose certificate the server shows."""
+    host, port = server.addresses[0].rsplit(":", 1)
+    context = ssl.create_default_context(cafile=pem.authority)
+    with (
+        socket.create_connection((host, int(port)), timeout=WAIT) as plain,
+        context.wrap_socket(plain, server_hostname=host) as client,
+    ):
+        shown: Any = client.getpeercert()
+        return shown["subject"][0][0][1]
 
+
+def test_a_reload_exchanges_the_certificate_and_turns_tls_off_and_on(world: World, pem: Certificates) -> None:
     with serving(world.app(), Config(tls=Tls(pem.server, pem.server_key))) as (server, _):
-        assert name(server) == "server"
+        assert name(server, pem) == "server"
         server.configure(Config(tls=Tls(pem.other, pem.other_key)))
-        assert name(server) == "other"
+        assert name(server, pem) == "other"
         server.configure(Config())
         assert get(f"http://{server.addresses[0]}/-/healthy").status_code == 200
         server.configure(Config(tls=Tls(pem.server, pem.server_key)))
-        assert name(server) == "server"
+        assert name(server, pem) == "server"
+
+
+def test_a_certificate_that_changes_is_shown_without_a_reload(
+    world: World, pem: Certificates, tmp_path: Path
+) -> None:
+    for kind in ("server", "other"):
+        for name_, ending in (("cert", "pem"), ("key", "key")):
+            shutil.copy(Path(pem.server).with_name(f"{kind}.{ending}"), tmp_path / f"{kind}.{name_}")
+    web_config = tmp_path / "web.yml"
+    web_config.write_text("tls_server_config: {cert_file: server.cert, key_file: server.key}\n")
+    put_in_force = threading.Event()
+    refused: list[str] = []
+
+    def apply(loaded: WebConfig) -> None:
+        server.configure(loaded)
+        put_in_force.set()
+
+    watch = WebConfigWatch(web_config, apply, refused.append)
+    with serving(world.app(), watch.load(), look=watch.look, look_seconds=0.01) as (server, _):
+        assert name(server, pem) == "server"
+        for ending in ("cert", "key"):
+            (tmp_path / f"other.{ending}").replace(tmp_path / f"server.{ending}")
+        assert put_in_force.wait(WAIT)
+        assert name(server, pem) == "other"
+    assert len(refused) <= 1
+
+
+def test_a_failure_in_looking_is_told_and_ends_nothing(world: World) -> None:
+    errors: list[str] = []
+    twice = threading.Semaphore(0)
+
+    def look() -> None:
+        twice.release()
+        raise RuntimeError("blind")
+
+    server = WebServer(["127.0.0.1:0"], world.app(), look=look, look_seconds=0.01, on_error=errors.append)
+    server.start()
+    try:
+        assert all(twice.acquire(timeout=WAIT) for _ in range(2))
+        assert get(f"http://{server.addresses[0]}/-/healthy").status_code == 200
+    finally:
+        server.stop()
+    assert "RuntimeError: blind" in errors[0]
 
 
 def test_a_bad_web_config_is_one_sentence_and_changes_nothing(world: World, pem: Certificates) -> None:
