@@ -7,7 +7,7 @@ import msgspec
 from exporter.core.accounting import counters, ledger, phases
 from exporter.core.accounting.apply_updates import CountingPolicy
 from exporter.core.accounting.failure_cause import with_failure_events
-from exporter.core.accounting.history import PastEvent, past_text
+from exporter.core.accounting.history import EVENTS_KEPT, PastEvent, past_text
 from exporter.core.accounting.ledger import Key
 from exporter.core.accounting.service_state import (
     EVENT_COUNTERS,
@@ -19,7 +19,7 @@ from exporter.core.accounting.service_state import (
     PostedEvent,
     ServiceState,
 )
-from exporter.core.classifier.classifier import Classifier
+from exporter.core.classifier.classifier import Classification, Classifier
 from exporter.core.records import EVENT_TYPES, Event, EventWindow
 from exporter.core.scrub import scrub
 
@@ -43,25 +43,30 @@ def apply_events(
     unclassified = 0
     deployment_phases = state.phases
     last_events = dict(state.last_events)
-    for key, times in sorted(applied.growth.items()):
+    growth = sorted(applied.growth.items())
+    oldest_kept = growth[-EVENTS_KEPT:][0][0].time if growth else 0
+    texts = _Texts(classifier)
+    for key, times in growth:
         if key.kind not in EVENT_TYPES:
             unknown += [("event_type", key.kind)] * times
             continue
-        finding = classifier.classify(key.kind, key.text)
+        finding = texts.classify(key)
         amounts[EVENTS + key.kind] += times
         last_events[key.kind] = max(key.time, last_events.get(key.kind, key.time))
         deployment_phases = phases.with_event(deployment_phases, key.time, finding)
         if finding.reason:
             amounts[REASON + finding.reason] += times
-            message = scrub(key.text, LONGEST_MESSAGE)
+            message = texts.message(key.text)
             failure_events.append(FailureEvent(key.time, finding.reason, message, finding.evidence))
             unclassified += 0 if finding.classified else times
-        past.append(
-            PastEvent(
-                key.time, key.kind, past_text(key.text), times, finding.reason, finding.phase, finding.mark
+        if key.time >= oldest_kept:
+            text = past_text(key.text)
+            past.append(
+                PastEvent(key.time, key.kind, text, times, finding.reason, finding.phase, finding.mark)
             )
-        )
-        posted.append(PostedEvent(Event(key.time, key.kind, key.text), times, finding.reason, finding.remedy))
+        if not preexisting:
+            event = Event(key.time, key.kind, key.text)
+            posted.append(PostedEvent(event, times, finding.reason, finding.remedy))
 
     totals = state.counters
     if preexisting:
@@ -75,7 +80,31 @@ def apply_events(
         with_failure_events(after, failure_events),
         anomalies=applied.anomalies,
         unknown=tuple(unknown),
-        events=() if preexisting else tuple(posted),
+        events=tuple(posted),
         unclassified=unclassified,
         past_events=tuple(past),
     )
+
+
+class _Texts:
+    """What the texts of one read mean; a crash loop writes the same one thousands of times."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._classified: dict[tuple[str, str], Classification] = {}
+        self._messages: dict[str, str] = {}
+
+    def classify(self, key: Key) -> Classification:
+        """What the event means."""
+        found = self._classified.get((key.kind, key.text))
+        if found is None:
+            found = self._classifier.classify(key.kind, key.text)
+            self._classified[key.kind, key.text] = found
+        return found
+
+    def message(self, text: str) -> str:
+        """The text of a failure, as it may be shown."""
+        found = self._messages.get(text)
+        if found is None:
+            found = self._messages[text] = scrub(text, LONGEST_MESSAGE)
+        return found
