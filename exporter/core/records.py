@@ -117,6 +117,7 @@ class UpdateWindow(msgspec.Struct, frozen=True):
     instant: int | None = None  # the `update_time` asked for; None: the whole log
     supported: bool = True  # False: this kind of service has no update log
     service_name: str = ""
+    answered_at: int | None = None  # the cloud's clock at the last answer; None: `observed_at`
 
 
 class EventWindow(msgspec.Struct, frozen=True):
@@ -126,3 +127,4 @@ class EventWindow(msgspec.Struct, frozen=True):
     observed_at: int  # when the read began, on the slower of our clock and the cloud's
     after: int | None = None  # exclusive; None: all that the API still has
     service_name: str = ""
+    answered_at: int | None = None  # the cloud's clock at the last answer; None: `observed_at`

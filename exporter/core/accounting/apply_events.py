@@ -1,6 +1,12 @@
-"""What a read of the event log makes of an account."""
+"""Applies a read of the event log to a service's state.
+
+An event that is dated in the future is counted when it is read. Before its time has come it is no step of a
+deployment, no cause, and not the newest event. The first read after that makes it so: the state remembers
+the cloud's clock at the last read that showed such an event (`events_ahead_of`).
+"""
 
 from collections import Counter
+from collections.abc import Iterable
 
 import msgspec
 
@@ -33,6 +39,7 @@ def apply_events(
     read = ledger.Read(settled=shown, now=window.observed_at, after=window.after)
     applied = ledger.apply(state.events, read, policy.lateness)
 
+    clock = window.observed_at if window.answered_at is None else window.answered_at
     posted: list[PostedEvent] = []
     unknown: list[tuple[str, str]] = []
     failure_events: list[FailureEvent] = []
@@ -41,18 +48,22 @@ def apply_events(
     unclassified = 0
     deployment_phases = state.phases
     last_events = dict(state.last_events)
-    for key, times in sorted(applied.growth.items()):
+    for key, times in sorted((_come_due(state, shown, clock) | applied.growth).items()):
         if key.kind not in EVENT_TYPES:
             unknown += [("event_type", key.kind)] * times
             continue
         finding = classifier.classify(key.kind, key.text)
+        if key.time <= clock:
+            last_events[key.kind] = max(key.time, last_events.get(key.kind, key.time))
+            deployment_phases = phases.with_event(deployment_phases, key.time, finding)
+            if finding.reason:
+                message = scrub(key.text, LONGEST_MESSAGE)
+                failure_events.append(FailureEvent(key.time, finding.reason, message, finding.evidence))
+        if not times:
+            continue
         amounts[EVENTS + key.kind] += times
-        last_events[key.kind] = max(key.time, last_events.get(key.kind, key.time))
-        deployment_phases = phases.with_event(deployment_phases, key.time, finding)
         if finding.reason:
             amounts[REASON + finding.reason] += times
-            message = scrub(key.text, LONGEST_MESSAGE)
-            failure_events.append(FailureEvent(key.time, finding.reason, message, finding.evidence))
             unclassified += 0 if finding.classified else times
         past.append(
             PastEvent(
@@ -67,7 +78,12 @@ def apply_events(
     if policy.count_history or not preexisting:
         totals = counters.add(totals, dict(amounts), now, preexisting=preexisting)
     after = msgspec.structs.replace(
-        state, events=applied.ledger, counters=totals, phases=deployment_phases, last_events=last_events
+        state,
+        events=applied.ledger,
+        counters=totals,
+        phases=deployment_phases,
+        last_events=last_events,
+        events_ahead_of=clock if any(key.time > clock for key in shown) else None,
     )
     return Outcome(
         with_failure_events(after, failure_events),
@@ -77,3 +93,10 @@ def apply_events(
         unclassified=unclassified,
         past_events=tuple(past),
     )
+
+
+def _come_due(state: ServiceState, shown: Iterable[Key], clock: int) -> dict[Key, int]:
+    """The events that were counted while they were dated in the future and are not any more, each with 0."""
+    if state.events_ahead_of is None:
+        return {}
+    return dict.fromkeys((key for key in shown if state.events_ahead_of < key.time <= clock), 0)
