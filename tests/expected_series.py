@@ -46,7 +46,8 @@ def expected_series(cloud: Cloud) -> Series:
         services = cloud.projects[DEFAULT_PROJECT].services
         found = {"modelarts_up{}": 1.0, "modelarts_services{}": float(len(services))}
         for service_id, service in services.items():
-            for name, labels, value in _of(service, now):
+            has_log = service.fields["infer_type"] != "batch" or cloud.switches.batch_logs != "error"
+            for name, labels, value in _of(service, now, has_log=has_log):
                 found[series(f"modelarts_service_{name}", {"service_id": service_id, **labels})] = value
         return found
 
@@ -68,9 +69,9 @@ def name_of(key: str) -> str:
 _Row = tuple[str, dict[str, str], float]
 
 
-def _of(service: Service, now: int) -> Iterator[_Row]:
+def _of(service: Service, now: int, *, has_log: bool) -> Iterator[_Row]:
     truth = service.truth(now)
-    for result in ("SUCCESS", "FAIL"):
+    for result in ("SUCCESS", "FAIL") if has_log else ():
         yield "updates_total", {"result": result}, truth.results[result]
     for event_type in ("normal", "abnormal"):
         yield "events_total", {"event_type": event_type}, truth.types[event_type]

@@ -109,14 +109,14 @@ class Cloud:
     def read_updates(self, service_id: str, instant: int | None = None) -> UpdateWindow:
         self._answer("logs", service_id)
         if service_id in self.unsupported:
-            return UpdateWindow((), self.clock.seen(), supported=False)
+            return UpdateWindow((), self.clock.seen(), supported=False, answered_at=self.clock.true)
         shown = [u for u in self.updates[service_id] if instant in (None, u.update_time)]
-        return UpdateWindow(tuple(shown), self.clock.seen(), instant)
+        return UpdateWindow(tuple(shown), self.clock.seen(), instant, answered_at=self.clock.true)
 
     def read_events(self, service_id: str, after: int | None = None) -> EventWindow:
         self._answer("events", service_id)
         shown = [e for e in self.events[service_id] if after is None or e.occur_time > after]
-        return EventWindow(tuple(shown), self.clock.seen(), after)
+        return EventWindow(tuple(shown), self.clock.seen(), after, answered_at=self.clock.true)
 
 
 class Inline:

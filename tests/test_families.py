@@ -41,7 +41,7 @@ def service(*updates: Update, **row: Any) -> ServiceState:
 
 
 def read(state: ServiceState, *updates: Update) -> ServiceState:
-    return apply_updates(state, UpdateWindow(updates, NOW), POLICY, NOW).state
+    return apply_updates(state, UpdateWindow(updates, NOW + 1), POLICY, NOW + 1).state
 
 
 def events(state: ServiceState, *found: tuple[int, str, str]) -> ServiceState:

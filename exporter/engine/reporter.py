@@ -1,19 +1,26 @@
 """What operators are told of a change that is durable: lines in the log, and counts in the self-metrics."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
 from structlog.typing import FilteringBoundLogger
 
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.errors import StoreError
-from exporter.core.accounting.service_state import Outcome
+from exporter.core.accounting.service_state import Outcome, PostedEvent
 from exporter.core.accounting.stored_format import Kind
 from exporter.core.formats import iso
-from exporter.core.records import ABNORMAL, FAIL, ServiceList
+from exporter.core.records import ABNORMAL, FAIL, ServiceList, Update
 from exporter.core.scrub import scrub
 from exporter.core.source import Gone, Torn
 from exporter.engine.changes import ChangeSet, ListOutcome, PollOutcome, ProjectChange
 
 # An event's text is what the shipped log is searched for; this holds the longest known one twice over.
 _LONGEST_TEXT = 1000
+# Of one kind, for one read of a service. A failed deployment brings a dozen different texts; a backlog of
+# days may bring thousands. All of them are counted, and the cloud's log still has them.
+_MOST_LINES = 50
 
 
 class Reporter:
@@ -107,7 +114,30 @@ class Reporter:
             "service_id": scrub(service_id),
             "service_name": scrub(row.service_name),
         }
-        for update in outcome.updates:
+        self._report_updates(outcome.updates, about)
+        self._report_events(outcome.events, about)
+        for _ in range(outcome.unclassified):
+            self._metrics.unclassified(project)
+        for anomaly in outcome.anomalies:
+            self._metrics.anomaly(project, anomaly.kind)
+        # A cloud that lost a whole log shows hundreds of one kind.
+        for kind in dict.fromkeys(anomaly.kind for anomaly in outcome.anomalies):
+            times = [anomaly.key.time for anomaly in outcome.anomalies if anomaly.kind == kind]
+            self._log.warning(
+                "anomaly in a log of the cloud", kind=kind, time=iso(min(times)), entries=len(times), **about
+            )
+        for field, _value in outcome.unknown:
+            self._metrics.unknown(project, field)
+        values = Counter(outcome.unknown)
+        for field, value in islice(values, _MOST_LINES):
+            self._log.warning(
+                "unknown value", field=field, value=scrub(value), entries=values[field, value], **about
+            )
+        self._report_rest("unknown values", len(values), about)
+
+    def _report_updates(self, updates: Sequence[Update], about: Mapping[str, str]) -> None:
+        # The newest ones: it is they that the service is judged by.
+        for update in updates[-_MOST_LINES:]:
             level = self._log.warning if update.result == FAIL else self._log.info
             models = ", ".join(scrub(f"{m.model_name} {m.model_version}") for m in update.models)
             level(
@@ -117,24 +147,29 @@ class Reporter:
                 models=models,
                 **about,
             )
-        for posted in outcome.events:
-            text = scrub(posted.event.event_info, _LONGEST_TEXT)
+        self._report_rest("settled updates", len(updates), about)
+
+    def _report_events(self, events: Sequence[PostedEvent], about: Mapping[str, str]) -> None:
+        # A crash loop writes one text again and again, each time at another moment.
+        abnormal, others = Counter[tuple[str, str]](), Counter[str]()
+        for posted in events:
             if posted.event.event_type == ABNORMAL or posted.reason:
-                self._log.warning(
-                    "abnormal event", text=text, reason=posted.reason, times=posted.times, **about
-                )
+                abnormal[posted.event.event_info, posted.reason] += posted.times
             else:
-                self._log.debug("event", text=text, times=posted.times, **about)
-        for _ in range(outcome.unclassified):
-            self._metrics.unclassified(project)
-        for anomaly in outcome.anomalies:
-            self._metrics.anomaly(project, anomaly.kind)
+                others[posted.event.event_info] += posted.times
+        for text, times in islice(others.items(), _MOST_LINES):
+            self._log.debug("event", text=scrub(text, _LONGEST_TEXT), times=times, **about)
+        for (text, reason), times in islice(abnormal.items(), _MOST_LINES):
             self._log.warning(
-                "anomaly in a log of the cloud", kind=anomaly.kind, time=iso(anomaly.key.time), **about
+                "abnormal event", text=scrub(text, _LONGEST_TEXT), reason=reason, times=times, **about
             )
-        for field, value in outcome.unknown:
-            self._metrics.unknown(project, field)
-            self._log.warning("unknown value", field=field, value=scrub(value), **about)
+        self._report_rest("abnormal events", len(abnormal), about)
+
+    def _report_rest(self, what: str, count: int, about: Mapping[str, str]) -> None:
+        if count > _MOST_LINES:
+            self._log.warning(
+                "more was read at once than is logged", what=what, left_out=count - _MOST_LINES, **about
+            )
 
     # --- what surrounds the polls ------------------------------------------------------------------
 

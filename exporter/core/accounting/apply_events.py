@@ -1,6 +1,12 @@
-"""What a read of the event log makes of an account."""
+"""Applies a read of the event log to a service's state.
+
+An event that is dated in the future is counted when it is read. Before its time has come it is no step of a
+deployment, no cause, and not the newest event. The first read after that makes it so: the state remembers
+the cloud's clock at the last read that showed such an event (`events_ahead_of`).
+"""
 
 from collections import Counter
+from collections.abc import Iterable
 
 import msgspec
 
@@ -35,38 +41,34 @@ def apply_events(
     )
     applied = ledger.apply(state.events, read, policy.lateness)
 
-    posted: list[PostedEvent] = []
+    clock = window.observed_at if window.answered_at is None else window.answered_at
+    counted: list[_Counted] = []
     unknown: list[tuple[str, str]] = []
     failure_events: list[FailureEvent] = []
     amounts: Counter[str] = Counter()
-    past: list[PastEvent] = []
     unclassified = 0
     deployment_phases = state.phases
     last_events = dict(state.last_events)
-    growth = sorted(applied.growth.items())
-    oldest_kept = growth[-EVENTS_KEPT:][0][0].time if growth else 0
+    growth = sorted((_come_due(state, shown, clock) | applied.growth).items())
     texts = _Texts(classifier)
     for key, times in growth:
         if key.kind not in EVENT_TYPES:
             unknown += [("event_type", key.kind)] * times
             continue
         finding = texts.classify(key)
+        if key.time <= clock:
+            last_events[key.kind] = max(key.time, last_events.get(key.kind, key.time))
+            deployment_phases = phases.with_event(deployment_phases, key.time, finding)
+            if finding.reason:
+                message = texts.message(key.text)
+                failure_events.append(FailureEvent(key.time, finding.reason, message, finding.evidence))
+        if not times:
+            continue
         amounts[EVENTS + key.kind] += times
-        last_events[key.kind] = max(key.time, last_events.get(key.kind, key.time))
-        deployment_phases = phases.with_event(deployment_phases, key.time, finding)
         if finding.reason:
             amounts[REASON + finding.reason] += times
-            message = texts.message(key.text)
-            failure_events.append(FailureEvent(key.time, finding.reason, message, finding.evidence))
             unclassified += 0 if finding.classified else times
-        if key.time >= oldest_kept:
-            text = past_text(key.text)
-            past.append(
-                PastEvent(key.time, key.kind, text, times, finding.reason, finding.phase, finding.mark)
-            )
-        if not preexisting:
-            event = Event(key.time, key.kind, key.text)
-            posted.append(PostedEvent(event, times, finding.reason, finding.remedy))
+        counted.append((key, times, finding))
 
     totals = state.counters
     if preexisting:
@@ -74,16 +76,35 @@ def apply_events(
     if policy.count_history or not preexisting:
         totals = counters.add(totals, dict(amounts), now, preexisting=preexisting)
     after = msgspec.structs.replace(
-        state, events=applied.ledger, counters=totals, phases=deployment_phases, last_events=last_events
+        state,
+        events=applied.ledger,
+        counters=totals,
+        phases=deployment_phases,
+        last_events=last_events,
+        events_ahead_of=clock if any(key.time > clock for key in shown) else None,
     )
     return Outcome(
         with_failure_events(after, failure_events),
         anomalies=applied.anomalies,
         unknown=tuple(unknown),
-        events=tuple(posted),
+        events=() if preexisting else tuple(map(_posted, counted)),
         unclassified=unclassified,
-        past_events=tuple(past),
+        past_events=tuple(map(_past, counted[-EVENTS_KEPT:])),
     )
+
+
+_Counted = tuple[Key, int, Classification]  # an event, how many times it is counted now, and what it means
+
+
+def _posted(counted: _Counted) -> PostedEvent:
+    key, times, finding = counted
+    return PostedEvent(Event(key.time, key.kind, key.text), times, finding.reason, finding.remedy)
+
+
+def _past(counted: _Counted) -> PastEvent:
+    key, times, finding = counted
+    text = past_text(key.text)
+    return PastEvent(key.time, key.kind, text, times, finding.reason, finding.phase, finding.mark)
 
 
 class _Texts:
@@ -108,3 +129,10 @@ class _Texts:
         if found is None:
             found = self._messages[text] = scrub(text, LONGEST_MESSAGE)
         return found
+
+
+def _come_due(state: ServiceState, shown: Iterable[Key], clock: int) -> dict[Key, int]:
+    """The events that were counted while they were dated in the future and are not any more, each with 0."""
+    if state.events_ahead_of is None:
+        return {}
+    return dict.fromkeys((key for key in shown if state.events_ahead_of < key.time <= clock), 0)

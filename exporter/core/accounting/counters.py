@@ -42,6 +42,15 @@ def born(counters: Counters, names: Iterable[str]) -> Counters:
     )
 
 
+def without(counters: Counters, names: Iterable[str]) -> Counters:
+    """Let the named counters exist no longer."""
+    gone = set(names)
+    return Counters(
+        {name: value for name, value in counters.values.items() if name not in gone},
+        {name: since for name, since in counters.unscraped.items() if name not in gone},
+    )
+
+
 def add(counters: Counters, amounts: Mapping[str, float], now: int, *, preexisting: bool = False) -> Counters:
     """Add to the named counters.
 

@@ -6,6 +6,7 @@ did not start, timed out, was rolled back. The classifier grades each text by wh
 the choice follows these rules:
 
 1. Only events of the update count: from its begin to a little after its end, and before the next update.
+   Of one that was retried in place, those of the last attempt that ended.
 2. The highest grade wins; of equal grades the first, because what comes later is often its consequence.
 3. A chosen cause is stored. It is replaced only by a higher grade, so it never changes between equals, also
    when the events that led to it are no longer kept.
@@ -56,12 +57,12 @@ def with_cause(state: ServiceState) -> ServiceState:
 
 
 def _cause(state: ServiceState) -> FailureEvent | None:
-    if state.settled is None or not state.failing:
+    begin = state.attempt_begin
+    if state.settled is None or begin is None or not state.failing:
         return None
-    begin = state.settled.update_time
     settled_at = state.settled_at if state.settled_at is not None else begin + LONGEST_DEPLOYMENT_MS
     end = settled_at + LATE_EVENTS_MS
-    if state.newest is not None and state.newest.update_time > begin:
+    if state.newest is not None and state.newest.update_time > state.settled.update_time:
         end = min(end, state.newest.update_time)
     # The cause that is stored stands first: it wins against its equals.
     stored = (state.cause,) if state.cause is not None else ()

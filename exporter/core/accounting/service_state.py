@@ -1,6 +1,7 @@
 """All that is known of one service: a value that each read replaces by its successor."""
 
 from collections.abc import Iterable
+from math import inf
 
 import msgspec
 
@@ -81,7 +82,10 @@ class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     """One service: what was counted, and the newest of everything that was ever read.
 
     Times are ms. `settled` is the newest update with a final result, `settled_at` when it got it, as
-    near as can be told. `outage_since` is when the first failure of the present row of them settled.
+    near as can be told. `attempt_at` is None unless that update was retried in place: then the retry began
+    after this. `earlier_success` and `earlier_failure` are the newest ones before `last_success` and
+    `last_failure`. `outage_since` is when the first failure of the present row of them settled.
+    `events_ahead_of` is the cloud's clock at the last read of events if that showed later ones.
     """
 
     row: ServiceRow
@@ -91,14 +95,18 @@ class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     newest: Update | None = None
     settled: Update | None = None
     settled_at: int | None = None
+    attempt_at: int | None = None
     open: tuple[Update, ...] = ()
     last_success: int | None = None
     last_failure: int | None = None
+    earlier_success: int | None = None
+    earlier_failure: int | None = None
     outage_since: int | None = None
     failure_events: tuple[FailureEvent, ...] = ()
     cause: FailureEvent | None = None
     phases: Phases = Phases()
     last_events: dict[str, int] = {}
+    events_ahead_of: int | None = None
     alert: AlertState | None = None
     read_at: int | None = None  # last read of both logs that succeeded
     up: bool | None = None  # whether the last read did; None before the first
@@ -107,6 +115,11 @@ class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     def failing(self) -> bool:
         """Whether the newest settled update failed; a retry that runs does not change it."""
         return self.settled is not None and self.settled.result == FAIL
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether the known cause tells more than that the newest update failed."""
+        return self.cause is not None and self.cause.grade > Evidence.SUMMARY
 
     @property
     def result(self) -> str:
@@ -119,6 +132,27 @@ class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
             return RUNNING
         # The open entry has gone from the log without a result: the newest known result stands.
         return self.settled.result if self.settled else ""
+
+    @property
+    def under_way(self) -> tuple[Update, ...]:
+        """The open updates that go on, oldest first; neither overtaken nor dated in the future.
+
+        Where a newer update has settled, an older one that is still open decides nothing any more.
+        """
+        last = inf if self.newest is None else self.newest.update_time
+        first = 0 if self.settled is None else self.settled.update_time
+        if first > last:
+            first = 0  # `settled` is dated in the future, as everything that settled is
+        return tuple(update for update in self.open if first <= update.update_time <= last)
+
+    @property
+    def attempt_begin(self) -> int | None:
+        """When the attempt began that `settled` is the end of; None without one."""
+        if self.settled is None:
+            return None
+        begin = self.settled.update_time
+        retry_runs = any(update.update_time == begin for update in self.open)
+        return begin if self.attempt_at is None or retry_runs else max(begin, self.attempt_at)
 
     @property
     def edge(self) -> bool:
@@ -151,7 +185,7 @@ class Outcome(msgspec.Struct, frozen=True):
     observations: tuple[Observation, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
     unknown: tuple[tuple[str, str], ...] = ()  # (field, value) of enumerations
-    updates: tuple[Update, ...] = ()  # counted now
+    updates: tuple[Update, ...] = ()  # settled now: counted, or the same result again in place
     events: tuple[PostedEvent, ...] = ()  # counted now
     unclassified: int = 0
     past_updates: tuple[PastUpdate, ...] = ()  # for the pages, history too
@@ -193,13 +227,14 @@ def without_call_totals(row: ServiceRow) -> ServiceRow:
 
 def with_error(state: ServiceState, error_msg: str, classifier: Classifier) -> ServiceState:
     """The state after the detail's error was read: it is the cause if it proves more than the present one."""
-    if state.settled is None or not state.failing or not error_msg.strip():
+    begin = state.attempt_begin
+    if begin is None or not state.failing or not error_msg.strip():
         return state
     finding = classifier.classify(ABNORMAL, error_msg)
     if state.cause is not None and finding.evidence <= state.cause.grade:
         return state
     message = scrub(error_msg, LONGEST_MESSAGE)
-    failure = FailureEvent(state.settled.update_time, finding.reason, message, finding.evidence)
+    failure = FailureEvent(begin, finding.reason, message, finding.evidence)
     return msgspec.structs.replace(state, cause=failure)
 
 
@@ -221,12 +256,17 @@ def _unknown_values(before: ServiceRow | None, row: ServiceRow) -> tuple[tuple[s
     return tuple(found)
 
 
-def result_rank(update: Update) -> tuple[int, int]:
-    """Order of updates by age: of one time a failure is newest, an open one oldest.
+def age_rank(update: Update, clock: int) -> tuple[bool, int, int]:
+    """Order of updates by age at a time of the cloud's clock (ms), the newest last.
 
-    Two updates in one millisecond have no order of their own; a failure must not be hidden.
+    What is dated in the future counts as older than all that is not. Two updates in one millisecond have no
+    order of their own; a failure must not be hidden, so it is the newest, and an open one is the oldest.
     """
-    return (update.update_time, {SUCCESS: 1, FAIL: 2}.get(update.result, 0))
+    return (
+        update.update_time <= clock,
+        update.update_time,
+        {SUCCESS: 1, FAIL: 2}.get(update.result, 0),
+    )
 
 
 def joined(state: ServiceState, steps: Iterable[Outcome]) -> Outcome:

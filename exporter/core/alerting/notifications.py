@@ -95,7 +95,8 @@ def alert_of(view: ServiceView, options: NotifierOptions) -> Alert | None:
         "source": SOURCE,
         **dict(view.labels),
     }
-    ready = alert.active_at if state.cause is not None else alert.active_at + options.cause_wait
+    # A summary ("failed to start") is no cause yet: the event that proves one may be read next.
+    ready = alert.active_at if state.is_explained else alert.active_at + options.cause_wait
     if state.read_at is None or state.read_at < options.since:
         # After hours of silence its lease has run out, and it may be over by now: that would be a false page.
         ready = max(ready, options.since + options.resend)

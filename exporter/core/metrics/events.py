@@ -45,10 +45,8 @@ def _phase_durations(view: ServiceView) -> Iterable[Sample]:
 
 
 def _phase_start(view: ServiceView) -> Iterable[Sample]:
-    if not view.state.open:
-        return ()
-    newest = max(update.update_time for update in view.state.open)
-    current = phases.current(view.state.phases, newest)
+    under_way = view.state.under_way
+    current = phases.current(view.state.phases, under_way[-1].update_time) if under_way else None
     return per_label(view, "phase", {current[0]: seconds(current[1])} if current else {})
 
 

@@ -25,18 +25,23 @@ from exporter.core.metrics.family import (
 from exporter.core.records import RESULTS, SETTLED_RESULTS
 
 
+def _is_known(view: ServiceView) -> bool:
+    """Whether the log was read, or there is none; before that nothing is claimed: a 0 would end an alert."""
+    return view.state.updates.read_once or view.state.read_at is not None
+
+
 def _result(view: ServiceView) -> Iterable[Sample]:
-    if not view.state.updates.read_once:
-        return ()  # nothing is known yet, and a 0 would end an alert
+    if not _is_known(view):
+        return ()
     return per_label(view, "result", {result: float(view.state.result == result) for result in RESULTS})
 
 
 def _failing(view: ServiceView) -> Iterable[Sample]:
-    return one(view, float(view.state.failing) if view.state.updates.read_once else None)
+    return one(view, float(view.state.failing) if _is_known(view) else None)
 
 
 def _running(view: ServiceView) -> Iterable[Sample]:
-    return one(view, len(view.state.open) if view.state.updates.read_once else None)
+    return one(view, len(view.state.open) if _is_known(view) else None)
 
 
 def _duration(view: ServiceView) -> Iterable[Sample]:
@@ -99,7 +104,7 @@ FAMILIES = (
     gauge(
         "service_oldest_running_update_timestamp_seconds",
         "When the oldest open update began.",
-        time_of(lambda state: min((update.update_time for update in state.open), default=None)),
+        time_of(lambda state: state.under_way[0].update_time if state.under_way else None),
     ),
     gauge(
         "service_last_update_timestamp_seconds",

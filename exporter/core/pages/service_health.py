@@ -67,13 +67,13 @@ def state_of(service: ServiceState, now: int) -> str:
         state = "failing"
     elif status == "failed":
         state = "failed"
-    elif service.open and now - service.open[0].update_time > STUCK_MS:
+    elif service.under_way and now - service.under_way[0].update_time > STUCK_MS:
         state = "stuck"
     elif service.up is False:
         state = "unreadable"
     elif status == "concerning":
         state = "degraded"
-    elif service.open or status in DEPLOYING_STATUSES:
+    elif service.under_way or status in DEPLOYING_STATUSES:
         state = "updating"
     elif service.up is None:
         state = "new"
@@ -89,8 +89,8 @@ def since_of(service: ServiceState, state: str) -> int | None:
         return service.outage_since
     if state in ("failing", "ok") and settled is not None:
         return service.settled_at or settled.update_time
-    if state in ("stuck", "updating") and service.open:
-        return service.open[0].update_time
+    if state in ("stuck", "updating") and service.under_way:
+        return service.under_way[0].update_time
     return None if state == "new" else service.row.transition_at
 
 
@@ -100,7 +100,7 @@ def health_of(view: ServiceView, now: int) -> ServiceHealth:
     row = service.row
     state = state_of(service, now)
     cause = service.cause if service.failing else None
-    open_since = service.open[0].update_time if service.open else None
+    open_since = service.under_way[0].update_time if service.under_way else None
     phase = current(service.phases, open_since) if open_since is not None else None
     return ServiceHealth(
         project=view.project,

@@ -152,7 +152,7 @@ def update_time_filter(
     service: ServiceState, poll_state: PollState, intervals: PollIntervals, now: int
 ) -> int | None:
     """The `update_time` (ms) of the one entry to read again instead of the whole log; None: the whole."""
-    if len(service.open) != 1 or _is_overtaken(service, service.open[0].update_time):
+    if len(service.open) != 1 or not service.under_way:
         return None
     if poll_state.full_at is None or poll_state.failures:
         return None
@@ -168,7 +168,7 @@ def wants_detail(service: ServiceState, poll_state: PollState) -> bool:
     """Whether the detail's `error_msg` should be asked for: a failure that no event explains, once each."""
     return (
         service.failing
-        and service.cause is None
+        and not service.is_explained
         and service.row.status == "failed"
         and service.settled is not None
         and poll_state.asked_why != service.settled.update_time
@@ -189,15 +189,10 @@ def _has_just_changed(poll_state: PollState, intervals: PollIntervals) -> bool:
     return poll_state.succeeded_at < poll_state.changed_at + _QUICK_LOOKS * intervals.active_interval
 
 
-def _is_overtaken(service: ServiceState, update_time: int) -> bool:
-    """Whether a newer update has settled: one that is still open behind it decides nothing any more."""
-    return service.settled is not None and service.settled.update_time > update_time
-
-
 def _age_of_activity(service: ServiceState) -> int | None:
     """For how long (ms) the newest deployment had gone on at the last good read; None: there is none."""
     deploying = service.row.status in DEPLOYING_STATUSES
-    begun = [u.update_time for u in service.open if not _is_overtaken(service, u.update_time)]
+    begun = [update.update_time for update in service.under_way]
     if deploying and service.row.transition_at is not None:
         begun.append(service.row.transition_at)
     if not begun:
