@@ -1,5 +1,6 @@
 """The HTTP side, asked over real connections on 127.0.0.1."""
 
+import asyncio
 import base64
 import gzip
 import shutil
@@ -20,6 +21,8 @@ import requests
 
 from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
 from exporter.adapters.web.app import WebApp
+from exporter.adapters.web.conversation import Deadlines
+from exporter.adapters.web.message import Request
 from exporter.adapters.web.server import WebServer
 from exporter.adapters.web.tls import TlsServer
 from tests.page_examples import Fleet, Shown
@@ -117,10 +120,10 @@ def world() -> World:
 
 
 @contextmanager
-def serving(app: WebApp[Page], config: Config | None = None) -> Iterator[tuple[WebServer, str]]:
+def serving(app: WebApp[Page], config: Config | None = None, **other: Any) -> Iterator[tuple[WebServer, str]]:
     """The server and its base URL."""
     errors: list[str] = []
-    server = WebServer(["127.0.0.1:0"], app, config, on_error=errors.append)
+    server = WebServer(["127.0.0.1:0"], app, config, on_error=errors.append, **other)
     server.start()
     try:
         yield server, f"{'https' if config and config.tls else 'http'}://{server.addresses[0]}"
@@ -288,11 +291,91 @@ def test_a_scrape_that_the_client_never_took_in_is_not_told_and_stop_does_not_wa
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
             assert client.recv(100)
             server.stop()
-            workers = [thread for thread in threading.enumerate() if thread.name.startswith("CP Server")]
+            workers = [thread for thread in threading.enumerate() if thread.name.startswith("web")]
             for worker in workers:
                 worker.join(5)  # left alone, it would wait ten seconds for the client
             assert not any(worker.is_alive() for worker in workers)
     assert world.scraped == []
+
+
+def test_a_scrape_that_the_client_gives_up_halfway_is_not_told_though_it_fits_into_the_buffers(
+    world: World, url: str
+) -> None:
+    given_up, taken = Page(20_000), Page(100)
+    world.page = given_up
+    host, port = url.split("//")[1].rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=WAIT) as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(10)
+    world.page = taken
+    get(f"{url}/metrics")
+    assert world.told.wait(WAIT)
+    assert world.scraped == [taken]
+
+
+def test_a_scrape_over_a_kept_connection_is_told_by_the_next_request(world: World, url: str) -> None:
+    with requests.Session() as session:
+        session.get(f"{url}/metrics", timeout=WAIT)
+        session.get(f"{url}/-/healthy", timeout=WAIT)
+        assert world.scraped == [world.page]
+
+
+def test_a_scrape_over_a_connection_that_stays_open_is_told_after_a_while(world: World) -> None:
+    with serving(world.app(), deadlines=Deadlines(delivered=0.1)) as (_, base), requests.Session() as session:
+        session.get(f"{base}/metrics", timeout=WAIT)
+        assert world.told.wait(WAIT)
+        assert world.scraped == [world.page]
+
+
+def test_a_scrape_by_the_oldest_version_of_http_is_told(world: World, url: str) -> None:
+    assert raw(url, b"GET /metrics HTTP/1.0\r\n\r\n").endswith(b"own in text")
+    assert world.told.wait(WAIT)
+    assert world.scraped == [world.page]
+
+
+# -- the protocol
+
+
+def test_a_whole_url_is_a_path(url: str) -> None:
+    for target in (
+        b"http://elsewhere/-/healthy",
+        b"HTTP://elsewhere:80/-/healthy?x=http://y",
+        b"/%2D/healthy",
+    ):
+        answer = raw(url, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+    for target in (b"http://elsewhere", b"http://elsewhere?x"):
+        answer = raw(url, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b"Content-Type: text/html" in answer
+    assert raw(url, b"GET http://[x HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert raw(url, b"GET * HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 404 ")
+
+
+def test_requests_sent_at_once_are_answered_in_their_order(url: str) -> None:
+    paths = [b"/-/healthy", b"/-/ready", b"/nothing", b"/-/healthy"]
+    asked = b"".join(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n" for path in paths)
+    answer = raw(url, asked + b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    parts = answer.split(b"HTTP/1.1 ")[1:]
+    assert [part[:3] for part in parts] == [b"200", b"503", b"404", b"200", b"200"]
+    assert parts[-1].endswith(b"\r\n\r\n")
+
+
+def test_a_client_that_waits_with_its_body_is_told_to_go_on(url: str) -> None:
+    host, port = url.split("//")[1].rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=WAIT) as client:
+        client.sendall(
+            b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert client.recv(1000).startswith(b"HTTP/1.1 100 ")
+        client.sendall(b"{}")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_without_an_end_is_refused(url: str) -> None:
+    head = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = raw(url, head + (b"8000\r\n" + b"a" * 0x8000 + b"\r\n") * 3)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"Connection: close" in answer
 
 
 # -- routes
@@ -338,6 +421,38 @@ def test_unknown_paths_are_not_found(url: str, path: str) -> None:
 def test_other_methods_are_not_allowed(url: str, method: str, path: str) -> None:
     answer = requests.request(method, f"{url}{path}", timeout=WAIT)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/api/v1/services", 405),
+        ("DELETE", "/api/v1/services/x", 405),
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/api/v1", 404),
+        ("GET", "/api/v1/services/x", 404),
+        ("GET", "/api/v1/services?page=many", 400),
+    ],
+)
+def test_errors_of_the_api_are_json(url: str, method: str, path: str, status: int) -> None:
+    answer = requests.request(method, f"{url}{path}", timeout=WAIT)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/json")
+    assert list(answer.json()) == ["error"]
+
+
+def test_a_failure_of_ours_and_a_refused_user_are_json_in_the_api_too(world: World) -> None:
+    errors: list[str] = []
+    world.fleet.now = None  # type: ignore[assignment]
+    server = WebServer(["127.0.0.1:0"], world.app(), on_error=errors.append)
+    server.start()
+    try:
+        for status in (500, 401):
+            answer = get(f"http://{server.addresses[0]}/api/v1/services")
+            assert (answer.status_code, list(answer.json())) == (status, ["error"])
+            server.configure(Config(users=USERS))
+    finally:
+        server.stop()
+    assert len(errors) == 1
 
 
 def test_reload_by_get_is_not_allowed(url: str) -> None:
@@ -417,21 +532,7 @@ def test_a_place_is_given_back_when_a_page_cannot_be_made(world: World) -> None:
     app = world.app(snapshot=broken, max_requests=1)
     for _ in range(2):
         with pytest.raises(RuntimeError):
-            app({"PATH_INFO": "/metrics", "REQUEST_METHOD": "GET"}, lambda *_: None)
-
-
-def test_a_place_is_given_back_when_the_server_cannot_begin_to_answer(world: World) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError("no answer")
-
-    app = world.app(max_requests=1)
-    environ = {"PATH_INFO": "/metrics", "REQUEST_METHOD": "GET"}
-    with pytest.raises(RuntimeError, match="no answer"):
-        app(environ, broken)
-    assert world.scraped == []
-    seen: list[str] = []
-    app(environ, lambda status, _: seen.append(status))
-    assert seen == ["200 OK"]
+            asyncio.run(app.answer(Request("GET", "/metrics")))
 
 
 def test_a_failure_of_ours_is_reported_with_its_place(world: World) -> None:
@@ -455,9 +556,9 @@ def test_a_failure_of_ours_is_reported_with_its_place(world: World) -> None:
     ("head", "status"),
     [
         (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\n\r\n", b"414"),
-        (b"GET /metrics HTTP/1.1\r\nX: " + b"a" * 40_000 + b"\r\n\r\n", b"413"),
-        (b"GET /metrics HTTP/1.1\r\n" + b"X: a\r\n" * 10_000 + b"\r\n", b"413"),
-        (b"POST /-/reload HTTP/1.1\r\nContent-Length: 100000\r\n\r\n", b"413"),
+        (b"GET /metrics HTTP/1.1\r\nX: " + b"a" * 40_000 + b"\r\n\r\n", b"431"),
+        (b"GET /metrics HTTP/1.1\r\n" + b"X: a\r\n" * 10_000 + b"\r\n", b"431"),
+        (b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", b"413"),
         (b"nonsense\r\n\r\n", b"400"),
     ],
 )
@@ -519,10 +620,8 @@ def test_only_the_right_password_of_a_known_user_comes_in(
 def test_an_authorization_that_is_none_is_refused(world: World, value: str) -> None:
     app = world.app()
     app.configure(USERS, {})
-    seen: list[str] = []
-    environ = {"PATH_INFO": "/metrics", "REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": value}
-    app(environ, lambda status, _: seen.append(status))
-    assert seen == ["401 Unauthorized"]
+    answer = asyncio.run(app.answer(Request("GET", "/metrics", headers={"authorization": value})))
+    assert answer.status == 401
 
 
 def test_bcrypt_is_asked_once_for_a_password_that_was_right(
@@ -539,11 +638,8 @@ def test_bcrypt_is_asked_once_for_a_password_that_was_right(
     app = world.app()
     app.configure(USERS, {})
     token = base64.b64encode(b"prometheus:s3cret").decode()
-    seen: list[str] = []
-    environ = {"PATH_INFO": "/-/healthy", "REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": f"Basic {token}"}
-    for _ in range(3):
-        app(environ, lambda status, _: seen.append(status))
-    assert seen == ["200 OK"] * 3
+    request = Request("GET", "/-/healthy", headers={"authorization": f"Basic {token}"})
+    assert [asyncio.run(app.answer(request)).status for _ in range(3)] == [200] * 3
     assert len(asked) == 1
 
 
@@ -559,11 +655,44 @@ def test_a_user_nobody_knows_costs_a_bcrypt_as_well(world: World, monkeypatch: p
     app = world.app()
     app.configure(USERS, {})
     token = base64.b64encode(b"nobody:s3cret").decode()
-    seen: list[str] = []
-    environ = {"PATH_INFO": "/-/healthy", "REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": f"Basic {token}"}
-    app(environ, lambda status, _: seen.append(status))
-    assert seen == ["401 Unauthorized"]
+    request = Request("GET", "/-/healthy", headers={"authorization": f"Basic {token}"})
+    assert asyncio.run(app.answer(request)).status == 401
     assert len(asked) == 1
+
+
+def test_who_guesses_many_passwords_holds_up_nobody_who_is_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, checks = threading.Event(), []
+
+    def slow(password: bytes, known: bytes) -> bool:
+        checks.append(password)
+        assert go_on.wait(WAIT)
+        return False
+
+    with serving(world.app(), Config(users=USERS)) as (_, base):
+        known = ("prometheus", "s3cret")
+        assert get(f"{base}/-/healthy", auth=known).status_code == 200
+        monkeypatch.setattr(bcrypt, "checkpw", slow)
+        statuses: list[int] = []
+        guessing = [
+            threading.Thread(
+                target=lambda: statuses.append(get(f"{base}/-/healthy", auth=("x", "y")).status_code)
+            )
+            for _ in range(40)
+        ]
+        for thread in guessing:
+            thread.start()
+        try:
+            assert get(f"{base}/metrics", auth=known).status_code == 200
+        finally:
+            go_on.set()
+            for thread in guessing:
+                thread.join()
+        assert set(statuses) <= {401, 503}
+        assert statuses.count(401) == len(checks)
+        server_is_as_before = get(f"{base}/-/healthy", auth=known)
+        assert server_is_as_before.status_code == 200
 
 
 def test_a_reload_exchanges_users_and_headers(world: World) -> None:

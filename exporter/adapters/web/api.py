@@ -1,10 +1,9 @@
 """The pages as JSON, for programs; docs/api.md has the schema."""
 
-import json
 from http import HTTPStatus
 from typing import Any
 
-from exporter.adapters.web.response import Environ, Response
+from exporter.adapters.web.message import API, Request, Response, as_json, refused
 from exporter.adapters.web.status_reader import MissingService, StatusReader
 from exporter.core.formats import age_seconds, iso
 from exporter.core.pages.deployments import Deployment
@@ -23,13 +22,13 @@ class Api:
     def __init__(self, known: StatusReader) -> None:
         self._known = known
 
-    def services(self, environ: Environ) -> Response:
+    def services(self, request: Request) -> Response:
         """The fleet, worst first, a page at a time."""
         try:
-            page, now = self._known.overview(environ.get("QUERY_STRING", ""))
+            page, now = self._known.overview(request.query)
         except BadQueryError as error:
-            return _error(HTTPStatus.BAD_REQUEST, str(error))
-        return _answer(
+            return refused(API, HTTPStatus.BAD_REQUEST, str(error))
+        return as_json(
             {
                 "time": iso(now),
                 "projects": [_project(project, now) for project in page.projects],
@@ -43,17 +42,19 @@ class Api:
             }
         )
 
-    def service(self, environ: Environ, service_id: str) -> Response:
+    def service(self, request: Request, service_id: str) -> Response:
         """One service with its history."""
         try:
-            page, now = self._known.service(service_id, environ.get("QUERY_STRING", ""))
+            page, now = self._known.service(service_id, request.query)
         except BadQueryError as error:
-            return _error(HTTPStatus.BAD_REQUEST, str(error))
+            return refused(API, HTTPStatus.BAD_REQUEST, str(error))
         if isinstance(page, MissingService):
-            return _error(HTTPStatus.NOT_FOUND, "There is no service of this id.")
+            return refused(API, HTTPStatus.NOT_FOUND, "There is no service of this id.")
         if not page.history_read:
-            return _error(HTTPStatus.SERVICE_UNAVAILABLE, "The store is busy; ask again in some seconds.")
-        return _answer(
+            return refused(
+                API, HTTPStatus.SERVICE_UNAVAILABLE, "The store is busy; ask again in some seconds."
+            )
+        return as_json(
             {
                 "time": iso(now),
                 "service": _service(page, now),
@@ -62,15 +63,6 @@ class Api:
                 "deployments": [_deployment(each) for each in page.deployments],
             }
         )
-
-
-def _answer(found: Json, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    body = json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-    return Response(status, "application/json", [body, b"\n"], {"Cache-Control": "no-store"})
-
-
-def _error(status: HTTPStatus, sentence: str) -> Response:
-    return _answer({"error": sentence}, status)
 
 
 def _time(instant: int | None) -> str | None:

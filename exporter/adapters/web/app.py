@@ -1,17 +1,18 @@
-"""The answers to HTTP requests, as a WSGI application that knows nothing of sockets."""
+"""The answers to HTTP requests, by an application that knows nothing of sockets."""
 
+import asyncio
 import gzip
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Generic, NamedTuple, TypeVar
+from urllib.parse import unquote
 
 from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
 from exporter.adapters.web.api import Api
 from exporter.adapters.web.auth import BasicAuth
+from exporter.adapters.web.message import API, Request, Response, Verdict, refused, verdict
 from exporter.adapters.web.pages import Pages
-from exporter.adapters.web.response import Environ, Response, Verdict, said, verdict
 from exporter.adapters.web.snapshot import Page, Snapshot
 from exporter.adapters.web.status_reader import StatusReader
 from exporter.core.accounting.history import History
@@ -29,18 +30,13 @@ _SAFETY = {
     "X-Content-Type-Options": "nosniff",
 }
 
-# A page comes in thousands of small pieces. Fewer, larger writes take the interpreter's lock less often; much
-# larger ones are copied over and over by the server while a slow client takes them in.
-_WRITE_BYTES = 256 * 1024
-
 # Pages repeat themselves: of one of 150 kB a tenth is left. Metrics come from elsewhere, packed already.
 _PACKED = ("text/html", "text/css", "application/json")
 _PACKED_FROM_BYTES = 1024
 _PACK_LEVEL = 3
 
-# By folder: what answers for a name in it.
-_Below = dict[str, Callable[[Environ, str], Response]]
-
+# Pages that are made at the same time; a browser asks for few, and more only wait for one another.
+_PAGES = 8
 
 P = TypeVar("P", bound=Page)
 
@@ -52,22 +48,37 @@ class _Policy(NamedTuple):
     headers: Mapping[str, str]
 
 
+class _Places(asyncio.Semaphore):
+    """How many of a kind of answer are made at the same time; one more is refused."""
+
+    def __init__(self, most: int, kind: str) -> None:
+        super().__init__(most)
+        self.refusal = f"{most} {kind} are under way already, try later"
+
+
+class _Route(NamedTuple):
+    """What answers by method; without `places` it takes no time and needs no thread."""
+
+    methods: Mapping[str, Callable[[Request], Response]]
+    places: _Places | None = None
+
+
 class WebApp(Generic[P]):
-    """The application; any thread may call it.
+    """The application; one event loop asks it, and it works in that loop's default threads.
 
     Args:
         snapshot: what is shown at this moment.
-        on_scraped: called with the page when a client has got the whole of it by GET.
+        on_scraped: called with the page when a client has got the whole of it by GET; takes no time.
         render_self_metrics: the exporter's own metrics; True: OpenMetrics without `# EOF`.
-        healthy: whether the poll loop lives, and the reason.
-        ready: whether there is something to show, and the reason.
+        healthy: whether the poll loop lives, and the reason; takes no time.
+        ready: whether there is something to show, and the reason; takes no time.
         reload: read the configuration again, and say whether that went well; None: not allowed.
         history: a service's last events and updates by project and id, None for none; raises `TimeoutError`.
         clock: ms since the epoch.
         remedy: what can be done about an event's text; "" for nothing.
         version: of this program, for the pages.
         telemetry_path: where the metrics are.
-        max_requests: scrapes at the same time; one more is refused.
+        max_requests: scrapes that are made at the same time; one more is refused.
 
     """
 
@@ -90,140 +101,111 @@ class WebApp(Generic[P]):
         self._snapshot = snapshot
         self._on_scraped = on_scraped
         self._render_self_metrics = render_self_metrics
-        self._healthy = healthy
-        self._ready = ready
         self._reload = reload
         self.max_requests = max_requests
-        self._scrapes = threading.BoundedSemaphore(max_requests)
+        self.most_at_once = max_requests + _PAGES
         self._policy = _Policy(BasicAuth({}), {})
         known = StatusReader(snapshot, history, clock, remedy)
         pages, api = Pages(known, version, telemetry_path, healthy), Api(known)
-        # By path, then by method; HEAD goes where GET goes. A telemetry path of `/` takes the page's place.
-        self._routes: dict[str, dict[str, Callable[[Environ], Response]]] = {
-            "/": {"GET": pages.overview},
-            "/style.css": {"GET": pages.style},
-            "/icon.svg": {"GET": pages.icon},
-            "/api/v1/services": {"GET": api.services},
-            "/-/healthy": {"GET": lambda _: verdict(self._healthy(), HTTPStatus.SERVICE_UNAVAILABLE)},
-            "/-/ready": {"GET": lambda _: verdict(self._ready(), HTTPStatus.SERVICE_UNAVAILABLE)},
-            "/-/reload": {"POST": self._reloaded},
-            telemetry_path: {"GET": self._metrics},
+        unwell = HTTPStatus.SERVICE_UNAVAILABLE
+        self._places = _Places(_PAGES, "pages")
+        # By path; HEAD goes where GET goes. A telemetry path of `/` takes the page's place.
+        self._routes = {
+            "/": _Route({"GET": pages.overview}, self._places),
+            "/style.css": _Route({"GET": pages.style}, self._places),
+            "/icon.svg": _Route({"GET": pages.icon}),
+            f"{API}/services": _Route({"GET": api.services}, self._places),
+            "/-/healthy": _Route({"GET": lambda _: verdict(healthy(), unwell)}),
+            "/-/ready": _Route({"GET": lambda _: verdict(ready(), unwell)}),
+            "/-/reload": _Route({"POST": self._reloaded}, self._places),
+            telemetry_path: _Route({"GET": self._metrics}, _Places(max_requests, "scrapes")),
         }
-        self._below: _Below = {"/services/": pages.service, "/api/v1/services/": api.service}
+        # By folder: what answers for a name in it.
+        self._below = {"/services/": pages.service, f"{API}/services/": api.service}
 
     def configure(self, users: Mapping[str, str], headers: Mapping[str, str]) -> None:
         """Let only these users in (bcrypt hash by name; none: everyone), and send these headers always."""
-        self._policy = _Policy(BasicAuth(users), headers)
+        auth = self._policy.auth  # users that stay need not prove themselves again
+        self._policy = _Policy(auth if users == auth.users else BasicAuth(users), headers)
 
-    def __call__(self, environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
+    async def answer(self, request: Request) -> Response:
         """Answer one request."""
         policy = self._policy
-        response = _packed(self._answer(environ, policy.auth), environ)
-        headers = {"Content-Type": response.content_type, **_SAFETY, **response.headers}
-        own = {name.lower() for name in policy.headers}
-        shown = [(name, value) for name, value in headers.items() if name.lower() not in own]
-        length = sum(map(len, response.body))
-        shown += [*policy.headers.items(), ("Content-Length", str(length))]
-        sending = _Sending(() if environ["REQUEST_METHOD"] == "HEAD" else response.body, response.finish)
-        try:
-            start_response(f"{response.status.value} {response.status.phrase}", shown)
-        except BaseException:
-            sending.close()  # the server will not
-            raise
-        return sending
-
-    def _answer(self, environ: Environ, auth: BasicAuth) -> Response:
-        if not auth.allows(environ.get("HTTP_AUTHORIZATION", "")):
+        allowed = await policy.auth.allows(request.headers.get("authorization", ""))
+        if allowed:
+            response = await self._routed(request)
+        elif allowed is None:
+            sentence = "too many passwords are being checked, try later"
+            response = refused(request.path, HTTPStatus.SERVICE_UNAVAILABLE, sentence)
+        else:
             challenge = {"WWW-Authenticate": 'Basic realm="modelarts-exporter", charset="UTF-8"'}
-            return said(HTTPStatus.UNAUTHORIZED, "sign in", challenge)
-        methods = self._methods(environ["PATH_INFO"])
-        if methods is None:
-            return said(HTTPStatus.NOT_FOUND, "there is nothing here")
-        method = environ["REQUEST_METHOD"]
-        handler = methods.get("GET" if method == "HEAD" else method)
+            response = refused(request.path, HTTPStatus.UNAUTHORIZED, "sign in", challenge)
+        return _completed(response, policy.headers)
+
+    def refuse(self, path: str, status: HTTPStatus, sentence: str) -> Response:
+        """The answer to a request that nobody answers."""
+        return _completed(refused(path, status, sentence), self._policy.headers)
+
+    async def _routed(self, request: Request) -> Response:
+        route = self._route(request.path)
+        if route is None:
+            return refused(request.path, HTTPStatus.NOT_FOUND, "there is nothing here")
+        handler = route.methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
-            allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
-            return said(HTTPStatus.METHOD_NOT_ALLOWED, f"allowed: {allowed}", {"Allow": allowed})
-        return handler(environ)
+            allowed = ", ".join([*route.methods, *(["HEAD"] if "GET" in route.methods else [])])
+            sentence, headers = f"allowed: {allowed}", {"Allow": allowed}
+            return refused(request.path, HTTPStatus.METHOD_NOT_ALLOWED, sentence, headers)
+        if route.places is None:
+            return handler(request)
+        if route.places.locked():
+            return refused(request.path, HTTPStatus.SERVICE_UNAVAILABLE, route.places.refusal)
+        async with route.places:
+            return await asyncio.to_thread(lambda: _packed(handler(request), request))
 
-    def _methods(self, path: str) -> Mapping[str, Callable[[Environ], Response]] | None:
+    def _route(self, path: str) -> _Route | None:
         folder, slash, name = path.rpartition("/")
-        handler = self._below.get(folder + slash)
+        handler = self._below.get(unquote(folder) + slash)
         if handler is None or path in self._routes:
-            return self._routes.get(path)
-        # WSGI hands the bytes over as characters, and the server leaves a quoted slash as it is.
-        text = name.replace("%2F", "/").encode("latin-1").decode("utf-8", "replace")
-        return {"GET": partial(_at, handler, text)}
+            return self._routes.get(unquote(path))
+        return _Route({"GET": partial(_named, handler, unquote(name))}, self._places)
 
-    def _metrics(self, environ: Environ) -> Response:
-        if not self._scrapes.acquire(blocking=False):
-            return said(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{self.max_requests} scrapes are under way already, try later",
-            )
-        try:
-            openmetrics = openmetrics_wanted(environ.get("HTTP_ACCEPT", ""))
-            packed = gzip_wanted(environ.get("HTTP_ACCEPT_ENCODING", ""))
-            page = self._snapshot().page
-            body = page.body(
-                openmetrics=openmetrics, gzip=packed, tail=self._render_self_metrics(openmetrics)
-            )
-        except BaseException:
-            self._scrapes.release()
-            raise
-        counts = environ["REQUEST_METHOD"] == "GET"
-
-        def finish(whole: bool) -> None:
-            self._scrapes.release()
-            if whole and counts:
-                self._on_scraped(page)
-
+    def _metrics(self, request: Request) -> Response:
+        openmetrics = openmetrics_wanted(request.headers.get("accept", ""))
+        packed = gzip_wanted(request.headers.get("accept-encoding", ""))
+        page = self._snapshot().page
+        body = page.body(openmetrics=openmetrics, gzip=packed, tail=self._render_self_metrics(openmetrics))
         headers = {"Vary": "Accept, Accept-Encoding"}
         if packed:
             headers["Content-Encoding"] = "gzip"
-        return Response(HTTPStatus.OK, _OPENMETRICS if openmetrics else _TEXT, body, headers, finish)
+        content_type = _OPENMETRICS if openmetrics else _TEXT
+        return Response(HTTPStatus.OK, content_type, body, headers, partial(self._on_scraped, page))
 
-    def _reloaded(self, environ: Environ) -> Response:
-        del environ  # nothing in it matters
+    def _reloaded(self, request: Request) -> Response:
+        del request  # nothing in it matters
         if self._reload is None:
-            return said(HTTPStatus.FORBIDDEN, "not enabled, see --web.enable-lifecycle")
+            return refused("", HTTPStatus.FORBIDDEN, "not enabled, see --web.enable-lifecycle")
         return verdict(self._reload(), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def _packed(response: Response, environ: Environ) -> Response:
+def _completed(response: Response, configured: Mapping[str, str]) -> Response:
+    """With the headers that every answer carries; a configured one stands in the place of ours."""
+    theirs = {name.lower() for name in configured}
+    ours = {
+        name: value for name, value in {**_SAFETY, **response.headers}.items() if name.lower() not in theirs
+    }
+    return response._replace(headers={**ours, **configured})
+
+
+def _packed(response: Response, request: Request) -> Response:
     """The same answer with its text packed, where that is worth it and the client takes it."""
     if not response.content_type.startswith(_PACKED) or sum(map(len, response.body)) < _PACKED_FROM_BYTES:
         return response
     headers = {**response.headers, "Vary": "Accept-Encoding"}
-    if not gzip_wanted(environ.get("HTTP_ACCEPT_ENCODING", "")):
+    if not gzip_wanted(request.headers.get("accept-encoding", "")):
         return response._replace(headers=headers)
     body = gzip.compress(b"".join(response.body), _PACK_LEVEL, mtime=0)
     return response._replace(body=[body], headers={**headers, "Content-Encoding": "gzip"})
 
 
-class _Sending:
-    """A body on its way, in large pieces; the server exhausts it, and closes it in any case."""
-
-    def __init__(self, body: Iterable[bytes], finish: Callable[[bool], None]) -> None:
-        self._body = body
-        self._finish = finish
-        self._whole = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        pending, size = [], 0
-        for piece in self._body:
-            pending.append(piece)
-            size += len(piece)
-            if size >= _WRITE_BYTES:
-                yield b"".join(pending)
-                pending, size = [], 0
-        if pending:
-            yield b"".join(pending)
-        self._whole = True  # the server has come back for more after the last piece, so it has sent it
-
-    def close(self) -> None:
-        self._finish(self._whole)
-
-
-def _at(handler: Callable[[Environ, str], Response], name: str, environ: Environ) -> Response:
-    return handler(environ, name)
+def _named(handler: Callable[[Request, str], Response], name: str, request: Request) -> Response:
+    return handler(request, name)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from exporter.adapters.web.response import Environ, Response, Verdict
+from exporter.adapters.web.message import Request, Response, Verdict
 from exporter.adapters.web.status_reader import MissingService, StatusReader
 from exporter.core.classifier.step_rules import PHASES
 from exporter.core.formats import age, iso, length
@@ -70,18 +70,18 @@ class Pages:
         self._style_sheet = (beside / "style.css").read_bytes()
         self._icon = (beside / "icon.svg").read_bytes()
 
-    def overview(self, environ: Environ) -> Response:
+    def overview(self, request: Request) -> Response:
         """The fleet, worst first."""
         try:
-            page, now = self._known.overview(environ.get("QUERY_STRING", ""))
+            page, now = self._known.overview(request.query)
         except BadQueryError as error:
             return self._refused("", error)
         return self._render("overview.html", root="", now=now, page=page)
 
-    def service(self, environ: Environ, service_id: str) -> Response:
+    def service(self, request: Request, service_id: str) -> Response:
         """One service; 404 for one that is not known."""
         try:
-            page, now = self._known.service(service_id, environ.get("QUERY_STRING", ""))
+            page, now = self._known.service(service_id, request.query)
         except BadQueryError as error:
             return self._refused("../", error)
         if isinstance(page, MissingService):
@@ -89,14 +89,14 @@ class Pages:
             return self._render("missing.html", HTTPStatus.NOT_FOUND, root="../", now=now, **about)
         return self._render("service.html", root="../", now=now, page=page)
 
-    def style(self, environ: Environ) -> Response:
+    def style(self, request: Request) -> Response:
         """The one style sheet."""
-        del environ
+        del request
         return Response(HTTPStatus.OK, "text/css; charset=utf-8", [self._style_sheet])
 
-    def icon(self, environ: Environ) -> Response:
+    def icon(self, request: Request) -> Response:
         """What marks the pages among a browser's tabs."""
-        del environ
+        del request
         return Response(HTTPStatus.OK, "image/svg+xml", [self._icon])
 
     def _refused(self, root: str, error: BadQueryError) -> Response:

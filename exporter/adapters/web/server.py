@@ -1,46 +1,44 @@
-"""Serves the application over HTTP or HTTPS from a pool of threads."""
+"""Serves the application over HTTP or HTTPS: one thread with an event loop talks to all clients.
 
-import logging
+A client that is slow, silent or gone costs a socket and some kilobytes, never a thread, and not for long:
+each step has a deadline (`conversation`), and when too many are connected some have to go (`connections`).
+"""
+
+import asyncio
 import os
+import resource
 import socket
 import ssl
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from traceback import format_exc
 from typing import Any, Protocol
 
-from cheroot import wsgi
-from cheroot.makefile import MakeFile
-from cheroot.server import HTTPConnection
-from cheroot.ssl import Adapter
-
 from exporter.adapters.web.app import WebApp
+from exporter.adapters.web.connections import Connections
+from exporter.adapters.web.conversation import Conversation, Deadlines
+from exporter.adapters.web.stream import Stream
 from exporter.adapters.web.tls import TlsServer, server_context
 
-# Threads beyond those for scrapes: for health checks and pages, and to refuse what is too much.
-_SPARE_THREADS = 8
-# A head of Prometheus has some 500 bytes, of a browser with cookies a few thousand.
-_HEAD_BYTES = 32 * 1024
-# No request has a body that means anything.
-_BODY_BYTES = 64 * 1024
-# How long a client may be silent halfway; Prometheus gives up a scrape after 10 s by default.
-_TIMEOUT_SECONDS = 10
-# How often the accepting thread looks whether it is to stop; `stop` waits for it.
-_TICK_SECONDS = 0.1
+# Of the descriptors that the process may have; the others are for the cloud, the store and the log.
+_SHARE_OF_DESCRIPTORS = 0.5
+# However many descriptors there are: an idle connection under TLS takes some 50 kB.
+_MOST_CONNECTIONS = 1000
+# When descriptors have run out all the same, how long until the next connection is accepted.
+_PAUSE_SECONDS = 0.1
 # What `stop` leaves to requests under way, of the second that it may take.
 _GRACE_SECONDS = 0.5
-# What it waits for those that were cut off; after it, only an application that hangs is still at work.
+# What it waits for those that were cut off.
 _CUT_SECONDS = 0.4
+# Threads beyond those that make answers: one for a password, one to look at files.
+_OTHER_THREADS = 2
 # Connections that wait to be accepted: more than any number of scrapers opens at once.
 _BACKLOG = 128
-
-_PLAIN_ON_TLS = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 38\r\n\r\n"
-    b"This port speaks HTTPS, ask https://.\n"
-)
+# A certificate is renewed days before the old one ends, but a password that was taken back should end soon.
+LOOK_SECONDS = 5.0
 
 
 class WebConfig(Protocol):
@@ -66,6 +64,9 @@ class WebServer:
         listen: `host:port`, `[v6]:port`, or `:port` for every interface of both IP versions.
         app: the application.
         web_config: TLS, users and headers; None: none of them.
+        look: called now and then, never in the thread that serves, to see whether files have changed.
+        look_seconds: how often.
+        deadlines: for clients.
         on_error: told of a failure in a request that is not the client's, with where it happened.
 
     Raises:
@@ -78,17 +79,30 @@ class WebServer:
         listen: Sequence[str],
         app: WebApp[Any],
         web_config: WebConfig | None = None,
+        look: Callable[[], None] | None = None,
+        look_seconds: float = LOOK_SECONDS,
+        deadlines: Deadlines | None = None,
         on_error: Callable[[str], None] = lambda text: print(text, file=sys.stderr),  # noqa: T201
     ) -> None:
         self._app = app
-        self._servers = [_Server(_parsed(address), address, app, on_error) for address in listen]
+        self._listen = list(listen)
+        self._addresses = [_parsed(address) for address in listen]
+        self._sockets: list[socket.socket] = []
+        self._context: ssl.SSLContext | None = None
+        self._look = look
+        self._look_seconds = look_seconds
+        self._deadlines = deadlines or Deadlines()
+        self._on_error = on_error
+        self._connections = Connections(_most_connections(), app.most_at_once)
+        self._stopping = asyncio.Event()
+        self._thread: threading.Thread | None = None
         if web_config is not None:
             self.configure(web_config)
 
     @property
     def addresses(self) -> list[str]:
         """Where it listens, with the ports that were chosen for 0."""
-        return [server.address for server in self._servers]
+        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self._addresses]
 
     def configure(self, web_config: WebConfig) -> None:
         """Go on with this file's users, headers and certificate; connections that are open keep theirs.
@@ -98,151 +112,125 @@ class WebServer:
             ValueError: a value is not known, and nothing has changed.
 
         """
-        adapter = _Tls(server_context(web_config.tls)) if web_config.tls else None
+        context = server_context(web_config.tls) if web_config.tls else None
         self._app.configure(web_config.users, web_config.headers)
-        for server in self._servers:
-            server.ssl_adapter = adapter
+        self._context = context
 
     def start(self) -> None:
-        """Listen, and serve from threads of its own; they keep the process alive until `stop`.
+        """Listen, and serve from a thread of its own until `stop`.
 
         Raises:
             OSError: an address cannot be had, and none is listened at; one sentence.
 
         """
-        try:
-            for server in self._servers:
-                server.listen()
-        except OSError:
-            self.stop()
-            raise
+        for place, given in enumerate(self._listen):
+            try:
+                listening = _listening(*self._addresses[place])
+            except OSError as error:
+                for other in self._sockets:
+                    other.close()
+                raise OSError(f"cannot listen on {given}: {_reason(error)}") from error
+            self._sockets.append(listening)
+            self._addresses[place] = listening.getsockname()[:2]
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Listen no more; give requests under way half a second, then cut them off."""
-        stopping = [threading.Thread(target=server.stop, daemon=True) for server in self._servers]
-        for thread in stopping:
-            thread.start()
+        if self._thread is not None and self._thread.is_alive():
+            with suppress(RuntimeError):  # it has just ended
+                self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(_GRACE_SECONDS + 2 * _CUT_SECONDS)
+
+    def _run(self) -> None:
+        threads = ThreadPoolExecutor(self._app.most_at_once + _OTHER_THREADS, thread_name_prefix="web")
+        self._loop.set_default_executor(threads)
+        self._loop.set_exception_handler(lambda _, context: self._on_error(str(context)))
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        for listening in self._sockets:
+            self._loop.add_reader(listening, self._accept, listening)
+        looking = asyncio.create_task(self._keep_looking())
+        await self._stopping.wait()
+        looking.cancel()
+        for listening in self._sockets:
+            self._loop.remove_reader(listening)
+            listening.close()
+        self._connections.drop_waiting()
         for seconds in (_GRACE_SECONDS, _CUT_SECONDS):
-            deadline = time.monotonic() + seconds
-            for thread in stopping:
-                thread.join(max(deadline - time.monotonic(), 0))
-            for server in self._servers:
-                server.cut()
+            if self._connections.open:
+                await asyncio.wait(self._connections.open, timeout=seconds)
+            self._connections.drop_all()
 
+    async def _keep_looking(self) -> None:
+        while self._look is not None:
+            await asyncio.sleep(self._look_seconds)
+            try:
+                await asyncio.to_thread(self._look)
+            except Exception:  # noqa: BLE001 - a bug of ours, which does not end the looking
+                self._on_error(format_exc())
 
-class _Tls(Adapter):
-    """Wraps a connection; the handshake is the business of the thread that serves it."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self.context = context
-
-    def bind(self, sock: socket.socket) -> socket.socket:
-        return sock
-
-    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
-        return self.context.wrap_socket(
-            sock, server_side=True, do_handshake_on_connect=False
-        ), self.get_environ()
-
-    def get_environ(self) -> dict[str, str]:
-        return {"wsgi.url_scheme": "https", "HTTPS": "on"}
-
-    def makefile(self, sock: socket.socket, mode: str = "r", bufsize: int = -1) -> Any:
-        return MakeFile(sock, mode, bufsize)
-
-
-class _Connection(HTTPConnection):
-    """A connection that its server can find, and that shakes hands in the thread that serves it."""
-
-    def __init__(self, server: "_Server", sock: socket.socket, makefile: Any = MakeFile) -> None:
-        super().__init__(server, sock, makefile)
-        server.open.add(self)
-
-    def communicate(self) -> bool:
+    def _accept(self, listening: socket.socket) -> None:
         try:
-            if isinstance(self.socket, ssl.SSLSocket) and self.socket.version() is None:
-                self.socket.do_handshake()
-            return bool(super().communicate())  # type: ignore[no-untyped-call]
-        except ssl.SSLError as error:
-            if error.reason == "HTTP_REQUEST":
-                self._explain()
+            accepted, _ = listening.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # gone before we came to it
         except OSError:
-            pass  # the client has gone, or is silent: its business
-        return False
-
-    def _explain(self) -> None:
-        """Answer plain HTTP on a port of HTTPS below the TLS layer."""
-        with suppress(OSError), socket.socket(fileno=os.dup(self.socket.fileno())) as plain:
-            plain.recv(_HEAD_BYTES)  # closing with unread bytes would take the answer back
-            plain.sendall(_PLAIN_ON_TLS)
-
-    def close(self) -> None:
-        self.server.open.discard(self)
-        super().close()
-
-
-class _Server(wsgi.Server):
-    """One listening address."""
-
-    ConnectionClass = _Connection
-    max_request_header_size = _HEAD_BYTES
-    max_request_body_size = _BODY_BYTES
-    expiration_interval = _TICK_SECONDS
-
-    def __init__(
-        self, where: tuple[str, int], given: str, app: WebApp[Any], on_error: Callable[[str], None]
-    ) -> None:
-        super().__init__(
-            where,
-            app,
-            numthreads=app.max_requests + _SPARE_THREADS,
-            server_name="modelarts-exporter",
-            request_queue_size=_BACKLOG,
-            timeout=_TIMEOUT_SECONDS,
-            shutdown_timeout=1,  # beyond what `stop` waits: it cuts connections off itself
-        )
-        self.keep_alive_conn_limit = app.max_requests
-        self.open: set[_Connection] = set()
-        self._given = given
-        self._on_error = on_error
-        self._failure: OSError | None = None
-
-    @property
-    def address(self) -> str:
-        host, port = self.bind_addr
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-    def listen(self) -> None:
+            # The others have left us no descriptor. The client waits, and so do we, lest we ask without end.
+            self._connections.drop_one()
+            self._loop.remove_reader(listening)
+            self._loop.call_later(_PAUSE_SECONDS, self._accept_again, listening)
+            return
+        if not self._connections.admit():
+            accepted.close()
+            return
         try:
-            self.prepare()
-        except OSError as error:
-            cause = self._failure or error
-            reason = (cause.strerror or str(cause)).lower()
-            raise OSError(f"cannot listen on {self._given}: {reason}") from error
-        threading.Thread(target=self.serve, name=f"web {self._given}", daemon=True).start()
+            stream = Stream(accepted, self._context)
+        except OSError:
+            accepted.close()
+            return
+        conversation = Conversation(stream, self._app, self._connections, self._deadlines, self._on_error)
+        task = self._loop.create_task(conversation.run())
+        task.add_done_callback(lambda _: stream.close())
+        self._connections.enter(task)
 
-    def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002 - cheroot's name
-        """Bind as cheroot does, but keep why it failed, and close what was not used."""
-        sock: socket.socket = self.prepare_socket(self.bind_addr, family, type, proto, self.nodelay, None)
+    def _accept_again(self, listening: socket.socket) -> None:
+        if not self._stopping.is_set():
+            self._loop.add_reader(listening, self._accept, listening)
+
+
+def _most_connections() -> int:
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return _MOST_CONNECTIONS
+    return min(_MOST_CONNECTIONS, int(descriptors * _SHARE_OF_DESCRIPTORS))
+
+
+def _reason(error: OSError) -> str:
+    """Without the address, which `socket.create_server` adds to the system's words."""
+    known = isinstance(error, socket.gaierror) or error.errno is None
+    return (str(error.strerror or error) if known else os.strerror(error.errno or 0)).lower()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket at the first of the host's addresses that can be had. Raises OSError."""
+    failure: OSError | None = None
+    for family, _, _, _, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        both = family == socket.AF_INET6 and host == "::"
         try:
-            sock.bind(self.bind_addr)
+            listening = socket.create_server(where, family=family, backlog=_BACKLOG, dualstack_ipv6=both)
         except OSError as error:
-            self._failure = error
-            sock.close()
-            raise
-        self.socket, self.bind_addr = sock, sock.getsockname()[:2]
-        return sock
-
-    def cut(self) -> None:
-        """Break every connection off, so that no thread waits for its client any longer."""
-        for connection in list(self.open):
-            with suppress(OSError):
-                connection.socket.shutdown(socket.SHUT_RDWR)
-
-    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
-        """Pass on what is our fault; below that are clients that go away."""
-        if level >= logging.ERROR:
-            self._on_error(f"{msg}\n{format_exc()}" if traceback else msg)
+            failure = failure or error
+        else:
+            listening.setblocking(False)
+            return listening
+    raise failure or OSError(f"{host} has no address")
 
 
 def _parsed(address: str) -> tuple[str, int]:

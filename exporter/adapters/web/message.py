@@ -1,0 +1,78 @@
+"""A request and an answer of HTTP, as values."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import NamedTuple, Self
+from urllib.parse import urlsplit
+
+Verdict = tuple[bool, str]  # whether it is well, and the reason
+
+# Under it every answer is JSON, errors too: who asks there is a program.
+API = "/api/v1"
+
+
+class Request(NamedTuple):
+    """A request; its body, which means nothing to us, is left out.
+
+    Attributes:
+        path: as sent, with its percent signs; whoever splits it decodes the parts.
+        query: what followed the question mark, as sent.
+        headers: by name in small letters.
+
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = {}
+
+    @classmethod
+    def parse(cls, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Self:
+        """Take a request apart. Raises ValueError for a target that is no URL."""
+        path, _, query = target.decode("ascii").partition("?")
+        if not path.startswith("/"):  # a proxy asks for the whole URL (RFC 9112, section 3.2.2)
+            path = urlsplit(path).path or "/"
+        texts: dict[str, str] = {}
+        for name, value in headers:  # a header that comes twice is one list (RFC 9110, section 5.3)
+            key, text = name.decode("ascii"), value.decode("latin-1")
+            texts[key] = f"{texts[key]}, {text}" if key in texts else text
+        return cls(method.decode("ascii"), path, query, texts)
+
+
+class Response(NamedTuple):
+    """An answer; `on_delivered` is called once the client has got all of it, as far as can be known."""
+
+    status: HTTPStatus
+    content_type: str
+    body: Sequence[bytes]
+    headers: Mapping[str, str] = {}
+    on_delivered: Callable[[], None] | None = None
+
+
+def said(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    """One sentence as plain text."""
+    body = f"{text}\n".encode("utf-8", "replace")
+    return Response(status, "text/plain; charset=utf-8", [body], headers or {})
+
+
+def verdict(found: Verdict, otherwise: HTTPStatus) -> Response:
+    """The reason as plain text, with 200 if it is well."""
+    well, reason = found
+    return said(HTTPStatus.OK if well else otherwise, reason)
+
+
+def as_json(found: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """What was found, for programs."""
+    body = json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    return Response(status, "application/json", [body, b"\n"], {"Cache-Control": "no-store"})
+
+
+def refused(
+    path: str, status: HTTPStatus, sentence: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Why there is no other answer: as JSON where all is JSON, else as plain text."""
+    if path != API and not path.startswith(f"{API}/"):
+        return said(status, sentence, headers)
+    response = as_json({"error": sentence}, status)
+    return response._replace(headers={**response.headers, **(headers or {})})
