@@ -22,7 +22,7 @@ from exporter.adapters.store.database import Store
 from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.server import WebServer
 from exporter.config import Config, ConfigError, load, warnings
-from exporter.config.web import WebConfig, load_web_config
+from exporter.config.web import WebConfig, WebConfigWatch
 from exporter.core.alerting.notifications import ALERTNAME
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.records import ABNORMAL
@@ -97,6 +97,11 @@ class Exporter:
         self, options: RunOptions, log: FilteringBoundLogger, environ: Mapping[str, str] = os.environ
     ) -> None:
         self._options, self._log, self._environ = options, log, environ
+        self._web_config = WebConfigWatch(
+            options.web_config_file,
+            self._replace_web_config,
+            lambda reason: log.error("web config refused; the old one stays in force", error=reason),
+        )
         config, web_config = self._load()
         names = [project.name for project in config.projects]
         self._metrics = SelfMetrics(names, alertmanagers(config), version=VERSION, revision=revision())
@@ -132,6 +137,7 @@ class Exporter:
             options.listen,
             self._app,
             web_config,
+            look=self._web_config.look,
             on_error=lambda text: log.error("request failed", error=text),
         )
 
@@ -193,9 +199,7 @@ class Exporter:
     # --- configuration -----------------------------------------------------------------------------
 
     def _load(self) -> tuple[Config, WebConfig]:
-        config = load(self._options.config_file, self._environ)
-        path = self._options.web_config_file
-        return config, load_web_config(path) if path else WebConfig()
+        return load(self._options.config_file, self._environ), self._web_config.load()
 
     def reload(self) -> tuple[bool, str]:
         """Read both configurations anew; a wrong one leaves the old ones in force."""
@@ -217,6 +221,10 @@ class Exporter:
             if not shown:
                 return True, "The configuration is in force; nothing is shown until the store can be written."
             return True, "The configuration is in force."
+
+    def _replace_web_config(self, web_config: WebConfig) -> None:
+        self._web.configure(web_config)
+        self._log.info("web config reloaded")
 
     def _replace(self, config: Config, answers: SimpleQueue[bool]) -> None:
         before, self._config = self._config, config

@@ -282,4 +282,7 @@ def test_https_asks_for_a_user(cloud: Cloud, url: str, tmp_path: Path) -> None:
         (tmp_path / "web.yml").write_text(yaml.safe_dump({**web, "basic_auth_users": {}}))
         exporter.child.send_signal(signal.SIGHUP)
         until(lambda: asked("/metrics")[0], lambda status: status == 200)
+        # Users are taken up without a signal too.
+        (tmp_path / "web.yml").write_text(yaml.safe_dump(web))
+        until(lambda: asked("/metrics")[0], lambda status: status == 401)
         assert exporter.end() == 0

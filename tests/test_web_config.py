@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from exporter.config import ConfigError
-from exporter.config.web import TlsServer, WebConfig, load_web_config
+from exporter.config.web import TlsServer, WebConfig, WebConfigWatch, load_web_config
+from tests import certificates
 
 HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"
 
@@ -213,3 +214,108 @@ def test_a_dollar_has_no_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("text", ["{}", "tls_server_config:\nbasic_auth_users: {}\nhttp_server_config:\n"])
 def test_a_file_that_asks_for_nothing_is_plain_http_for_everybody(text: str) -> None:
     assert loaded(text) == WebConfig()
+
+
+class Watched:
+    """A web config whose certificate, key and users change while it is watched."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "later").mkdir()
+        self.now = certificates.for_loopback(folder / "web").read_text()
+        self.later = certificates.for_loopback(folder / "later").read_text()
+        self.applied: list[WebConfig] = []
+        self.refused: list[str] = []
+        self.watch = WebConfigWatch("web/web.yml", self.applied.append, self.refused.append)
+        self.write(self.now, self.now)
+        Path("web/web.yml").write_text(tls())
+        self.watch.load()
+
+    def write(self, certificate: str = "", key: str = "") -> None:
+        """Change the file of what is given."""
+        if certificate:
+            Path("web/cert.pem").write_text(certificate)
+        if key:
+            Path("web/key.pem").write_text(key)
+
+    def look(self) -> tuple[int, int]:
+        """How often a config was put in force and refused, after one more look."""
+        self.watch.look()
+        return len(self.applied), len(self.refused)
+
+
+@pytest.fixture
+def watched(home: Path) -> Watched:
+    return Watched(home)
+
+
+def test_nothing_is_put_in_force_while_no_file_changes(watched: Watched) -> None:
+    Path("web/web.yml").touch()
+    assert watched.look() == (0, 0)
+
+
+def test_a_pair_is_put_in_force_when_both_files_fit_and_told_once_before(watched: Watched) -> None:
+    watched.write(certificate=watched.later)
+    assert [watched.look() for _ in range(3)] == [(0, 1)] * 3
+    assert "cert_file and key_file are not" in watched.refused[0]
+    watched.write(key=watched.later)
+    assert [watched.look() for _ in range(3)] == [(1, 1)] * 3
+    watched.write(key=watched.now)
+    assert watched.look() == (1, 2)
+
+
+def test_a_change_that_is_taken_back_is_no_change_and_told_again_when_it_returns(watched: Watched) -> None:
+    for told in (1, 2):
+        watched.write(key=watched.later)
+        assert watched.look() == (0, told)
+        watched.write(key=watched.now)
+        assert watched.look() == (0, told)
+
+
+def test_a_file_that_is_gone_for_a_moment_is_told_once(watched: Watched) -> None:
+    Path("web/cert.pem").unlink()
+    assert [watched.look() for _ in range(2)] == [(0, 1)] * 2
+    watched.write(certificate=watched.now)
+    assert watched.look() == (0, 1)
+
+
+def test_a_secret_that_changes_by_its_link_alone_is_put_in_force(watched: Watched) -> None:
+    # As Kubernetes does it: the files are links through a folder that is a link, and times may be the same.
+    for name, text in (("one", watched.now), ("two", watched.later)):
+        Path("web", name).mkdir()
+        for file in ("cert.pem", "key.pem"):
+            Path("web", name, file).write_text(text)
+            os.utime(Path("web", name, file), ns=(0, 0))
+    Path("web/data").symlink_to("one")
+    Path("web/web.yml").write_text(
+        "tls_server_config:\n  cert_file: data/cert.pem\n  key_file: data/key.pem\n"
+    )
+    assert watched.look() == (1, 0)
+    Path("web/new").symlink_to("two")
+    Path("web/new").replace("web/data")
+    assert [watched.look() for _ in range(2)] == [(2, 0)] * 2
+
+
+def test_users_and_authorities_that_change_are_put_in_force(watched: Watched) -> None:
+    Path("web/ca.pem").write_text(CERTIFICATE)
+    asked = tls("client_auth_type: RequireAndVerifyClientCert\nclient_ca_file: ca.pem")
+    Path("web/web.yml").write_text(f"{asked}basic_auth_users:\n  alice: {HASH}\n")
+    assert watched.look() == (1, 0)
+    assert dict(watched.applied[0].users) == {"alice": HASH}
+    Path("web/ca.pem").write_text(CERTIFICATE * 2)
+    assert watched.look() == (2, 0)
+
+
+def test_a_config_that_cannot_be_put_in_force_is_tried_again(watched: Watched) -> None:
+    def refuse(web_config: WebConfig) -> None:
+        raise OSError("cannot use the certificate")
+
+    watched.watch = WebConfigWatch("web/web.yml", refuse, watched.refused.append)
+    watched.watch.load()
+    watched.write(watched.later, watched.later)
+    assert [watched.look() for _ in range(2)] == [(0, 1)] * 2
+
+
+def test_without_a_file_there_is_nothing_to_watch(watched: Watched) -> None:
+    watched.watch = WebConfigWatch("", watched.applied.append, watched.refused.append)
+    assert watched.watch.load() == WebConfig()
+    assert watched.look() == (0, 0)

@@ -1,8 +1,9 @@
 """The file of `--web.config.file`: TLS, users and headers of our server, in exporter-toolkit's format."""
 
+import hashlib
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from exporter.config import load_section, values
+from exporter.config import ConfigError, load_section, values
 from exporter.config.section import Fault, Section
 
 _HEADERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -181,6 +182,63 @@ class WebConfig:
     tls: TlsServer | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class WebConfigWatch:
+    """Loads the web config, and loads it again when its file or one that it names has changed.
+
+    Files are compared by their content: a Kubernetes secret changes by a symbolic link, and times may stay.
+
+    Args:
+        path: of the web config file; empty: there is none.
+        apply: puts a web config in force; raises OSError or ValueError for one that cannot be used.
+        on_refused: told why a change leaves the old one in force; once for each reason in a row.
+
+    """
+
+    def __init__(
+        self, path: str | Path, apply: Callable[[WebConfig], None], on_refused: Callable[[str], None]
+    ) -> None:
+        self._path = path
+        self._apply = apply
+        self._on_refused = on_refused
+        self._seen: Mapping[Path, bytes] = {}
+        self._refused = ""
+
+    def load(self) -> WebConfig:
+        """Read the file; `look` compares with what is there now. Raises `ConfigError`."""
+        if not self._path:
+            return WebConfig()
+        own = {Path(self._path): _digest(Path(self._path))}  # before it is read: what comes later is a change
+        config = load_web_config(self._path)
+        tls = config.tls
+        named = (tls.cert_file, tls.key_file, tls.client_ca_file) if tls is not None else ()
+        self._seen = own | {file: _digest(file) for file in named if file is not None}
+        return config
+
+    def look(self) -> None:
+        """Put what has changed in force; a certificate whose key has not come yet is tried again."""
+        before = self._seen
+        if all(_digest(file) == digest for file, digest in before.items()):
+            self._refused = ""
+            return
+        try:
+            self._apply(self.load())
+        except (ConfigError, OSError, ValueError) as error:
+            self._seen = before
+            if str(error) != self._refused:
+                self._refused = str(error)
+                self._on_refused(self._refused)
+        else:
+            self._refused = ""
+
+
+def _digest(file: Path) -> bytes:
+    """What tells a file's content from another; of one that cannot be read, nothing."""
+    try:
+        return hashlib.sha256(file.read_bytes()).digest()
+    except OSError:
+        return b""
 
 
 def load_web_config(path: str | Path) -> WebConfig:
