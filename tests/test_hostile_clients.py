@@ -12,12 +12,10 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 
-from exporter.adapters.web.app import WebApp
-from exporter.adapters.web.conversation import Deadlines
+from exporter.adapters.web.connection import Deadlines
 from exporter.adapters.web.server import WebServer
 from tests import certificates
-from tests.page_examples import Fleet
-from tests.web_process import PAGE_BYTES, Big, Config, Tls, web_process
+from tests.web_process import PAGE_BYTES, Config, Tls, application, web_process
 
 MANY = 500
 WAIT = 20  # seconds until a test gives up on something that takes milliseconds
@@ -26,10 +24,11 @@ SHORT = 0.05
 
 
 class Kind(NamedTuple):
-    """What a hostile client sends at first, and again and again."""
+    """What a hostile client sends at first, what it sends and reads again and again, and whether to HTTPS."""
 
     first: bytes
     then: bytes = b""
+    reads: int = 0
     tls: bool = False
 
 
@@ -38,6 +37,7 @@ KINDS = {
     "half a head": Kind(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-A: ", b"a"),
     "half a body": Kind(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n", b"a"),
     "no reader": Kind(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "slow reader": Kind(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", reads=1000),
     "no reader, and asks for more": Kind(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20),
     "half a TLS handshake": Kind(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x00", tls=True),
     "silent before TLS": Kind(b"", tls=True),
@@ -75,9 +75,18 @@ class Crowd:
             self._say(client, kind.first)
 
     def go_on(self) -> None:
-        """Each says a little more, and none ever ends."""
+        """Each says or reads a little more, and none ever ends."""
         for client in self._clients:
             self._say(client, self._kind.then)
+            with suppress(BlockingIOError, ConnectionError):
+                client.recv(self._kind.reads)
+
+    def ended(self) -> int:
+        """How many the server has hung up on."""
+        poll = select.poll()
+        for client in self._clients:
+            poll.register(client, select.POLLRDHUP)
+        return len(poll.poll(0))
 
     def _say(self, client: socket.socket, words: bytes) -> None:
         with suppress(BlockingIOError, ConnectionError):  # it was thrown out; the others remain
@@ -116,12 +125,18 @@ def test_many_hostile_clients_stop_nobody(kind: Kind, certificate: Path) -> None
     print(f"longest answer: {alone * 1e3:.0f} ms alone, {beside * 1e3:.0f} ms beside {MANY} others")  # noqa: T201
 
 
-@pytest.mark.parametrize("kind", ["silent", "half a head", "no reader"])
+@pytest.mark.parametrize("kind", ["silent", "half a head", "slow reader"])
 def test_more_connections_than_descriptors_stop_nobody(kind: str) -> None:
     with web_process(files=128) as address, crowd(address, KINDS[kind], 300) as clients:
         for _ in range(3):
             answers(address, None)
             clients.go_on()
+
+
+def test_half_of_the_descriptors_are_left_to_the_rest_of_the_program() -> None:
+    with web_process(files=128) as address, crowd(address, KINDS["silent"], 200) as clients:
+        answers(address, None)
+        assert clients.ended() >= 200 - 128 // 2
 
 
 def test_descriptors_that_others_have_taken_stop_nobody() -> None:
@@ -132,25 +147,38 @@ def test_descriptors_that_others_have_taken_stop_nobody() -> None:
 
 
 @contextmanager
-def serving(deadlines: Deadlines, certificate: Path | None = None) -> Iterator[str]:
-    fleet = Fleet()
-    app: WebApp[Any] = WebApp(
-        on_scraped=lambda page: None,
-        render_self_metrics=lambda openmetrics: b"",
-        healthy=lambda: (True, "ok"),
-        ready=lambda: (True, "ok"),
-        reload=lambda: (True, "ok"),
-        **{**fleet.doors(), "snapshot": lambda: fleet.snapshot()._replace(page=Big())},  # type: ignore[arg-type]
-    )
+def serving(deadlines: Deadlines, certificate: Path | None = None, **other: Any) -> Iterator[str]:
     errors: list[str] = []
     tls = Tls(str(certificate), str(certificate)) if certificate else None
-    server = WebServer(["127.0.0.1:0"], app, Config(tls), deadlines=deadlines, on_error=errors.append)
+    server = WebServer(
+        ["127.0.0.1:0"], application(**other), Config(tls), deadlines=deadlines, on_error=errors.append
+    )
     server.start()
     try:
         yield server.addresses[0]
     finally:
         server.stop()
     assert errors == []
+
+
+@contextmanager
+def who_reads_nothing(address: str) -> Iterator[socket.socket]:
+    """A client that has asked for the page, which waits for it in part already."""
+    host, port = address.rsplit(":", 1)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(WAIT)
+        client.connect((host, int(port)))
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(1)
+        yield client
+
+
+def is_cut_off(client: socket.socket, within: float = WAIT) -> bool:
+    """Whether the connection was reset; what was sent before is not read."""
+    poll = select.poll()
+    poll.register(client, 0)  # an end is always told
+    return bool(poll.poll(within * 1000))
 
 
 def ended(address: str, first: bytes, then: bytes) -> bytes:
@@ -175,9 +203,7 @@ def ended(address: str, first: bytes, then: bytes) -> bytes:
     raise AssertionError("The server never hung up.")
 
 
-@pytest.mark.parametrize(
-    "kind", [name for name in KINDS if not name.startswith("no reader")], ids=lambda name: name
-)
+@pytest.mark.parametrize("kind", [name for name in KINDS if "reader" not in name], ids=lambda name: name)
 def test_a_request_has_one_deadline_for_all_of_it(kind: str, certificate: Path) -> None:
     asked = KINDS[kind]
     with serving(Deadlines(request=0.3), certificate if asked.tls else None) as address:
@@ -197,18 +223,22 @@ def test_a_connection_that_nobody_uses_ends() -> None:
 
 
 def test_who_reads_nothing_is_cut_off() -> None:
-    with serving(Deadlines(answer=0.3)) as address:
-        host, port = address.rsplit(":", 1)
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.settimeout(WAIT)
-            client.connect((host, int(port)))
-            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-            # The kernel tells of an end that overtakes the bytes before it, without anybody reading them.
-            await_hang_up(client)
+    with serving(Deadlines(answer=0.3)) as address, who_reads_nothing(address) as client:
+        assert is_cut_off(client)
 
 
-def await_hang_up(client: socket.socket) -> None:
-    poll = select.poll()
-    poll.register(client, select.POLLRDHUP)
-    assert poll.poll(WAIT * 1000)
+def test_of_too_many_who_read_nothing_the_first_are_cut_off() -> None:
+    with serving(Deadlines(), max_requests=1) as address, ExitStack() as stack:
+        clients = [stack.enter_context(who_reads_nothing(address)) for _ in range(12)]
+        most = 1 + 8  # scrapes and pages
+        assert all(is_cut_off(client) for client in clients[: 12 - most])
+        assert not any(is_cut_off(client, within=0) for client in clients[12 - most :])
+        answers(address, None)
+
+
+def test_a_small_answer_cuts_nobody_off() -> None:
+    with serving(Deadlines(), max_requests=1) as address, ExitStack() as stack:
+        clients = [stack.enter_context(who_reads_nothing(address)) for _ in range(9)]
+        for _ in range(20):
+            assert requests.get(f"http://{address}/-/healthy", timeout=WAIT).status_code == 200
+        assert not any(is_cut_off(client, within=0) for client in clients)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import gzip
+import select
 import shutil
 import socket
 import ssl
@@ -21,7 +22,7 @@ import requests
 
 from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
 from exporter.adapters.web.app import WebApp
-from exporter.adapters.web.conversation import Deadlines
+from exporter.adapters.web.connection import Deadlines
 from exporter.adapters.web.message import Request
 from exporter.adapters.web.server import WebServer
 from exporter.adapters.web.tls import TlsServer
@@ -316,6 +317,21 @@ def test_a_scrape_that_the_client_gives_up_halfway_is_not_told_though_it_fits_in
     assert world.scraped == [taken]
 
 
+def test_a_scrape_that_waits_in_our_buffers_is_not_told(world: World) -> None:
+    world.page = Page(60_000)
+    deadlines = Deadlines(delivered=0.01, answer=0.3)
+    with serving(world.app(), deadlines=deadlines) as (server, _), socket.socket() as client:
+        host, port = server.addresses[0].rsplit(":", 1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(WAIT)
+        client.connect((host, int(port)))
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        poll = select.poll()
+        poll.register(client, 0)  # an end is always told
+        assert poll.poll(WAIT * 1000)
+    assert world.scraped == []
+
+
 def test_a_scrape_over_a_kept_connection_is_told_by_the_next_request(world: World, url: str) -> None:
     with requests.Session() as session:
         session.get(f"{url}/metrics", timeout=WAIT)
@@ -567,6 +583,14 @@ def test_a_failure_of_ours_is_reported_with_its_place(world: World) -> None:
 )
 def test_oversized_and_broken_heads_are_refused(url: str, head: bytes, status: bytes) -> None:
     assert raw(url, head).split()[1] == status
+
+
+def test_who_is_refused_may_end_what_it_was_sending(url: str) -> None:
+    host, port = url.split("//")[1].rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=WAIT) as client:
+        client.sendall(b"GET /" + b"a" * 40_000)
+        assert client.recv(1000).startswith(b"HTTP/1.1 414 ")
+        client.sendall(b"a" * 5_000_000)
 
 
 # -- users

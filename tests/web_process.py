@@ -40,6 +40,20 @@ class Config(NamedTuple):
     users: Mapping[str, str] = {}
 
 
+def application(**other: Any) -> WebApp[Any]:
+    """An application whose page is big."""
+    fleet = Fleet()
+    doors = {**fleet.doors(), "snapshot": lambda: fleet.snapshot()._replace(page=Big()), **other}
+    return WebApp(
+        on_scraped=lambda page: None,
+        render_self_metrics=lambda openmetrics: b"",
+        healthy=lambda: (True, "ok"),
+        ready=lambda: (True, "ok"),
+        reload=lambda: (True, "ok"),
+        **doors,
+    )
+
+
 @contextmanager
 def web_process(*, certificate: Path | None = None, files: int = 1024, taken: int = 0) -> Iterator[str]:
     """The `host:port` of a server that may open so many files, and has taken so many for itself."""
@@ -62,17 +76,8 @@ def main() -> None:
     asked = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (asked.files, most))
-    fleet = Fleet()
-    app: WebApp[Any] = WebApp(
-        on_scraped=lambda page: None,
-        render_self_metrics=lambda openmetrics: b"",
-        healthy=lambda: (True, "ok"),
-        ready=lambda: (True, "ok"),
-        reload=lambda: (True, "ok"),
-        **{**fleet.doors(), "snapshot": lambda: fleet.snapshot()._replace(page=Big())},  # type: ignore[arg-type]
-    )
     tls = Tls(asked.certificate, asked.certificate) if asked.certificate else None
-    server = WebServer(["127.0.0.1:0"], app, Config(tls))
+    server = WebServer(["127.0.0.1:0"], application(), Config(tls))
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     server.start()
     opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(asked.taken)]

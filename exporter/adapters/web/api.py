@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from exporter.adapters.web.message import API, Request, Response, as_json, refused
+from exporter.adapters.web.message import API, Request, Response, error_response, json_response
 from exporter.adapters.web.status_reader import MissingService, StatusReader
 from exporter.core.formats import age_seconds, iso
 from exporter.core.pages.deployments import Deployment
@@ -27,8 +27,8 @@ class Api:
         try:
             page, now = self._known.overview(request.query)
         except BadQueryError as error:
-            return refused(API, HTTPStatus.BAD_REQUEST, str(error))
-        return as_json(
+            return error_response(API, HTTPStatus.BAD_REQUEST, str(error))
+        return json_response(
             {
                 "time": iso(now),
                 "projects": [_project(project, now) for project in page.projects],
@@ -47,14 +47,14 @@ class Api:
         try:
             page, now = self._known.service(service_id, request.query)
         except BadQueryError as error:
-            return refused(API, HTTPStatus.BAD_REQUEST, str(error))
+            return error_response(API, HTTPStatus.BAD_REQUEST, str(error))
         if isinstance(page, MissingService):
-            return refused(API, HTTPStatus.NOT_FOUND, "There is no service of this id.")
+            return error_response(API, HTTPStatus.NOT_FOUND, "There is no service of this id.")
         if not page.history_read:
-            return refused(
+            return error_response(
                 API, HTTPStatus.SERVICE_UNAVAILABLE, "The store is busy; ask again in some seconds."
             )
-        return as_json(
+        return json_response(
             {
                 "time": iso(now),
                 "service": _service(page, now),

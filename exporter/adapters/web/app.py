@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
 from exporter.adapters.web.api import Api
 from exporter.adapters.web.auth import BasicAuth
-from exporter.adapters.web.message import API, Request, Response, Verdict, refused, verdict
+from exporter.adapters.web.message import API, Request, Response, Verdict, error_response, verdict
 from exporter.adapters.web.pages import Pages
 from exporter.adapters.web.snapshot import Page, Snapshot
 from exporter.adapters.web.status_reader import StatusReader
@@ -48,8 +48,8 @@ class _Policy(NamedTuple):
     headers: Mapping[str, str]
 
 
-class _Places(asyncio.Semaphore):
-    """How many of a kind of answer are made at the same time; one more is refused."""
+class _Limit(asyncio.Semaphore):
+    """How many answers of a kind are made at the same time; one more is refused."""
 
     def __init__(self, most: int, kind: str) -> None:
         super().__init__(most)
@@ -57,10 +57,10 @@ class _Places(asyncio.Semaphore):
 
 
 class _Route(NamedTuple):
-    """What answers by method; without `places` it takes no time and needs no thread."""
+    """What answers by method; without `limit` it takes no time and needs no thread."""
 
     methods: Mapping[str, Callable[[Request], Response]]
-    places: _Places | None = None
+    limit: _Limit | None = None
 
 
 class WebApp(Generic[P]):
@@ -108,17 +108,17 @@ class WebApp(Generic[P]):
         known = StatusReader(snapshot, history, clock, remedy)
         pages, api = Pages(known, version, telemetry_path, healthy), Api(known)
         unwell = HTTPStatus.SERVICE_UNAVAILABLE
-        self._places = _Places(_PAGES, "pages")
+        self._page_limit = _Limit(_PAGES, "pages")
         # By path; HEAD goes where GET goes. A telemetry path of `/` takes the page's place.
         self._routes = {
-            "/": _Route({"GET": pages.overview}, self._places),
-            "/style.css": _Route({"GET": pages.style}, self._places),
+            "/": _Route({"GET": pages.overview}, self._page_limit),
+            "/style.css": _Route({"GET": pages.style}, self._page_limit),
             "/icon.svg": _Route({"GET": pages.icon}),
-            f"{API}/services": _Route({"GET": api.services}, self._places),
+            f"{API}/services": _Route({"GET": api.services}, self._page_limit),
             "/-/healthy": _Route({"GET": lambda _: verdict(healthy(), unwell)}),
             "/-/ready": _Route({"GET": lambda _: verdict(ready(), unwell)}),
-            "/-/reload": _Route({"POST": self._reloaded}, self._places),
-            telemetry_path: _Route({"GET": self._metrics}, _Places(max_requests, "scrapes")),
+            "/-/reload": _Route({"POST": self._reloaded}, self._page_limit),
+            telemetry_path: _Route({"GET": self._metrics}, _Limit(max_requests, "scrapes")),
         }
         # By folder: what answers for a name in it.
         self._below = {"/services/": pages.service, f"{API}/services/": api.service}
@@ -136,30 +136,30 @@ class WebApp(Generic[P]):
             response = await self._routed(request)
         elif allowed is None:
             sentence = "too many passwords are being checked, try later"
-            response = refused(request.path, HTTPStatus.SERVICE_UNAVAILABLE, sentence)
+            response = error_response(request.path, HTTPStatus.SERVICE_UNAVAILABLE, sentence)
         else:
             challenge = {"WWW-Authenticate": 'Basic realm="modelarts-exporter", charset="UTF-8"'}
-            response = refused(request.path, HTTPStatus.UNAUTHORIZED, "sign in", challenge)
+            response = error_response(request.path, HTTPStatus.UNAUTHORIZED, "sign in", challenge)
         return _completed(response, policy.headers)
 
     def refuse(self, path: str, status: HTTPStatus, sentence: str) -> Response:
         """The answer to a request that nobody answers."""
-        return _completed(refused(path, status, sentence), self._policy.headers)
+        return _completed(error_response(path, status, sentence), self._policy.headers)
 
     async def _routed(self, request: Request) -> Response:
         route = self._route(request.path)
         if route is None:
-            return refused(request.path, HTTPStatus.NOT_FOUND, "there is nothing here")
+            return error_response(request.path, HTTPStatus.NOT_FOUND, "there is nothing here")
         handler = route.methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             allowed = ", ".join([*route.methods, *(["HEAD"] if "GET" in route.methods else [])])
             sentence, headers = f"allowed: {allowed}", {"Allow": allowed}
-            return refused(request.path, HTTPStatus.METHOD_NOT_ALLOWED, sentence, headers)
-        if route.places is None:
+            return error_response(request.path, HTTPStatus.METHOD_NOT_ALLOWED, sentence, headers)
+        if route.limit is None:
             return handler(request)
-        if route.places.locked():
-            return refused(request.path, HTTPStatus.SERVICE_UNAVAILABLE, route.places.refusal)
-        async with route.places:
+        if route.limit.locked():
+            return error_response(request.path, HTTPStatus.SERVICE_UNAVAILABLE, route.limit.refusal)
+        async with route.limit:
             return await asyncio.to_thread(lambda: _packed(handler(request), request))
 
     def _route(self, path: str) -> _Route | None:
@@ -167,7 +167,7 @@ class WebApp(Generic[P]):
         handler = self._below.get(unquote(folder) + slash)
         if handler is None or path in self._routes:
             return self._routes.get(unquote(path))
-        return _Route({"GET": partial(_named, handler, unquote(name))}, self._places)
+        return _Route({"GET": partial(_named, handler, unquote(name))}, self._page_limit)
 
     def _metrics(self, request: Request) -> Response:
         openmetrics = openmetrics_wanted(request.headers.get("accept", ""))
@@ -183,7 +183,7 @@ class WebApp(Generic[P]):
     def _reloaded(self, request: Request) -> Response:
         del request  # nothing in it matters
         if self._reload is None:
-            return refused("", HTTPStatus.FORBIDDEN, "not enabled, see --web.enable-lifecycle")
+            return error_response("", HTTPStatus.FORBIDDEN, "not enabled, see --web.enable-lifecycle")
         return verdict(self._reload(), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 

@@ -50,7 +50,7 @@ class Response(NamedTuple):
     on_delivered: Callable[[], None] | None = None
 
 
-def said(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:
+def text_response(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:
     """One sentence as plain text."""
     body = f"{text}\n".encode("utf-8", "replace")
     return Response(status, "text/plain; charset=utf-8", [body], headers or {})
@@ -59,20 +59,20 @@ def said(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None
 def verdict(found: Verdict, otherwise: HTTPStatus) -> Response:
     """The reason as plain text, with 200 if it is well."""
     well, reason = found
-    return said(HTTPStatus.OK if well else otherwise, reason)
+    return text_response(HTTPStatus.OK if well else otherwise, reason)
 
 
-def as_json(found: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
+def json_response(found: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """What was found, for programs."""
     body = json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
     return Response(status, "application/json", [body, b"\n"], {"Cache-Control": "no-store"})
 
 
-def refused(
+def error_response(
     path: str, status: HTTPStatus, sentence: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Why there is no other answer: as JSON where all is JSON, else as plain text."""
     if path != API and not path.startswith(f"{API}/"):
-        return said(status, sentence, headers)
-    response = as_json({"error": sentence}, status)
+        return text_response(status, sentence, headers)
+    response = json_response({"error": sentence}, status)
     return response._replace(headers={**response.headers, **(headers or {})})

@@ -1,7 +1,7 @@
 """Serves the application over HTTP or HTTPS: one thread with an event loop talks to all clients.
 
-A client that is slow, silent or gone costs a socket and some kilobytes, never a thread, and not for long:
-each step has a deadline (`conversation`), and when too many are connected some have to go (`connections`).
+A slow, silent or lost client costs a socket and some kilobytes, never a thread, and not for long: each step
+has a deadline (`connection`), and when too many are connected some have to go (`connection_limiter`).
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from traceback import format_exc
 from typing import Any, Protocol
 
 from exporter.adapters.web.app import WebApp
-from exporter.adapters.web.connections import Connections
-from exporter.adapters.web.conversation import Conversation, Deadlines
+from exporter.adapters.web.connection import Connection, Deadlines
+from exporter.adapters.web.connection_limiter import ConnectionLimiter
 from exporter.adapters.web.stream import Stream
 from exporter.adapters.web.tls import TlsServer, server_context
 
@@ -93,7 +93,7 @@ class WebServer:
         self._look_seconds = look_seconds
         self._deadlines = deadlines or Deadlines()
         self._on_error = on_error
-        self._connections = Connections(_most_connections(), app.most_at_once)
+        self._limiter = ConnectionLimiter(_most_connections(), app.most_at_once)
         self._stopping = asyncio.Event()
         self._thread: threading.Thread | None = None
         if web_config is not None:
@@ -162,11 +162,11 @@ class WebServer:
         for listening in self._sockets:
             self._loop.remove_reader(listening)
             listening.close()
-        self._connections.drop_waiting()
+        self._limiter.drop_waiting()
         for seconds in (_GRACE_SECONDS, _CUT_SECONDS):
-            if self._connections.open:
-                await asyncio.wait(self._connections.open, timeout=seconds)
-            self._connections.drop_all()
+            if self._limiter.open:
+                await asyncio.wait(self._limiter.open, timeout=seconds)
+            self._limiter.drop_all()
 
     async def _keep_looking(self) -> None:
         while self._look is not None:
@@ -183,11 +183,11 @@ class WebServer:
             return  # gone before we came to it
         except OSError:
             # The others have left us no descriptor. The client waits, and so do we, lest we ask without end.
-            self._connections.drop_one()
+            self._limiter.make_room()
             self._loop.remove_reader(listening)
             self._loop.call_later(_PAUSE_SECONDS, self._accept_again, listening)
             return
-        if not self._connections.admit():
+        if not self._limiter.admit():
             accepted.close()
             return
         try:
@@ -195,10 +195,10 @@ class WebServer:
         except OSError:
             accepted.close()
             return
-        conversation = Conversation(stream, self._app, self._connections, self._deadlines, self._on_error)
-        task = self._loop.create_task(conversation.run())
+        connection = Connection(stream, self._app, self._limiter, self._deadlines, self._on_error)
+        task = self._loop.create_task(connection.run())
         task.add_done_callback(lambda _: stream.close())
-        self._connections.enter(task)
+        self._limiter.enter(task)
 
     def _accept_again(self, listening: socket.socket) -> None:
         if not self._stopping.is_set():

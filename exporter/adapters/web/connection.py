@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import h11
 
 from exporter.adapters.web.app import WebApp
-from exporter.adapters.web.connections import Connections
+from exporter.adapters.web.connection_limiter import ConnectionLimiter
 from exporter.adapters.web.message import Request, Response
 from exporter.adapters.web.stream import Stream
 
@@ -57,13 +57,13 @@ class _BadRequestError(Exception):
         self.sentence = sentence
 
 
-class Conversation:
+class Connection:
     """One connection from its first byte to its end.
 
     Args:
         stream: its bytes.
         app: what answers.
-        connections: where the task that runs this is counted.
+        limiter: where the task that runs this is counted.
         deadlines: for the client.
         on_error: told of a failure that is not the client's, with where it happened.
 
@@ -73,13 +73,13 @@ class Conversation:
         self,
         stream: Stream,
         app: WebApp[Any],
-        connections: Connections,
+        limiter: ConnectionLimiter,
         deadlines: Deadlines,
         on_error: Callable[[str], None],
     ) -> None:
         self._stream = stream
         self._app = app
-        self._connections = connections
+        self._limiter = limiter
         self._deadlines = deadlines
         self._on_error = on_error
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
@@ -95,7 +95,7 @@ class Conversation:
     async def _run(self) -> None:
         try:
             async with asyncio.timeout(self._deadlines.request):
-                self._connections.waits()
+                self._limiter.waits()
                 request = await self._first_request()
             while request is not None and await self._answer(request):
                 request = await self._next_request()
@@ -113,7 +113,7 @@ class Conversation:
         raise _BadRequestError(HTTPStatus.BAD_REQUEST, "This port speaks HTTPS, ask https://.")
 
     async def _next_request(self) -> Request | None:
-        self._connections.waits()
+        self._limiter.waits()
         self._http.start_next_cycle()
         if not self._http.trailing_data[0]:
             async with asyncio.timeout(self._deadlines.idle):
@@ -147,14 +147,14 @@ class Conversation:
     def _refusal(self, error: h11.RemoteProtocolError) -> _BadRequestError:
         status = HTTPStatus(error.error_status_hint)
         if status != HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
-            return _BadRequestError(status, str(error))
+            return _BadRequestError(status, "this is no request of HTTP/1.1")
         if b"\n" not in self._http.trailing_data[0]:
             return _BadRequestError(HTTPStatus.REQUEST_URI_TOO_LONG, "the address is too long")
         return _BadRequestError(status, "the head is too large")
 
     async def _answer(self, request: Request) -> bool:
         """Answer; return whether the client may ask again."""
-        self._connections.works()
+        self._limiter.works()
         try:
             response = await self._app.answer(request)
         except Exception:  # noqa: BLE001 - told, and the client gets an answer
@@ -163,11 +163,11 @@ class Conversation:
             response = self._app.refuse(request.path, HTTPStatus.INTERNAL_SERVER_ERROR, failure)
         async with asyncio.timeout(self._deadlines.answer):
             await self._send(response, with_body=request.method != "HEAD")
-            goes_on = self._http.our_state is h11.DONE
+            goes_on = self._http.our_state is self._http.their_state is h11.DONE
             if not goes_on:
                 self._stream.end()
             if response.on_delivered is not None and request.method == "GET":
-                self._connections.waits()
+                self._limiter.waits()
                 if await self._stream.delivered(self._deadlines.delivered):
                     response.on_delivered()
             if not goes_on:
@@ -175,7 +175,7 @@ class Conversation:
         return goes_on
 
     async def _drain(self) -> None:
-        self._connections.waits()
+        self._limiter.waits()
         await self._stream.drain()
 
     async def _send(self, response: Response, *, with_body: bool = True) -> None:
@@ -196,7 +196,7 @@ class Conversation:
         await self._write(sent + self._http.send(h11.EndOfMessage()))
 
     async def _write(self, data: bytes) -> None:
-        await self._stream.send(data, self._connections.waits_for_reader)
+        await self._stream.send(data, self._limiter.waits_for_reader)
         await asyncio.sleep(0)  # a client that takes everything at once is not the only one
 
 

@@ -5,7 +5,7 @@ import asyncio
 Task = asyncio.Task[None]
 
 
-class Connections:
+class ConnectionLimiter:
     """The connections that are open, each by its task; one event loop uses it.
 
     A connection waits for a request, or is worked for, or waits until its client has read what was sent. One
@@ -32,6 +32,11 @@ class Connections:
         if oldest is not None:
             self._end(oldest)
         return oldest is not None
+
+    def make_room(self) -> None:
+        """End a quarter of the connections, so that there is room for a while, and one at least."""
+        for _ in range(len(self.open) // 4 + 1):
+            self.drop_one()
 
     def drop_waiting(self) -> None:
         """End all for which there is nothing to do."""
