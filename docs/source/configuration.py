@@ -57,10 +57,12 @@ _WEB_HEAD = """\
 
 The file of `--web.config.file`, in the format of exporter-toolkit, which many exporters share. It is read
 again together with the config file, and without a signal within seconds of a change in it or in a
-certificate, key or authority that it names. A certificate whose key does not fit yet leaves the old pair in
-force. The rules above apply, except that `$` has no meaning here: password
-hashes contain it. Some keys of the format are errors, because the exporter does not do what they ask for:
-`client_allowed_sans`, `rate_limit`, and inline `cert` and `key`.
+certificate, key or authority that it names. If a certificate and its key do not fit each other yet, the old
+ones stay in force.
+
+The rules above apply, except that `$` has no meaning here: password hashes contain it. Some keys of the
+format are errors, because the exporter does not do what they ask for: `client_allowed_sans`, `rate_limit`,
+and inline `cert` and `key`.
 """
 
 
