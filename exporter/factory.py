@@ -106,9 +106,7 @@ class ProjectFactory:
         # What was learned of the cloud's limit stays true, whatever else the file changed.
         learned = before.rate_limiter if before and _same(before, project, "endpoint", "project_id") else None
         rate_limiter = RateLimiter(project.rate_limit, after=learned)
-        if before and _same(
-            before, project, "project_id", "auth", "tls", "proxy_url", "proxy_basic_auth", "timeout"
-        ):
+        if before and _same(before, project, "project_id", "auth", *_OF_THE_CONNECTION):
             credential = before.credential
         else:
             credential = self._credential(project, transport, metrics)
@@ -120,11 +118,7 @@ class ProjectFactory:
             rate_limiter=_CountedLimiter(rate_limiter, self._metrics, project.name),
             metrics=metrics,
             clock=self._clock,
-            timeout_seconds=project.timeout / 1000,
-            ca_file=_path(project.tls.ca_file),
-            insecure_skip_verify=project.tls.insecure_skip_verify,
-            proxy_url=project.proxy_url,
-            proxy_login=_login(project.proxy_basic_auth),
+            transport=transport,
         )
         if not project.discovery:
             source = StaticServices(source, project.services.ids)
@@ -312,7 +306,7 @@ class _ProjectMetrics:
 
 
 class _CountedLimiter:
-    """A gate that counts the 429s it is told of."""
+    """A rate limiter that also counts the 429 answers."""
 
     def __init__(self, rate_limiter: RateLimiter, metrics: SelfMetrics, project: str) -> None:
         self._rate_limiter = rate_limiter

@@ -85,7 +85,7 @@ class Talk:
             rate_limiter=rate_limiter or self.rate_limiter,
             metrics=self.metrics,
             clock=self.clock,
-            timeout_seconds=self.timeout_seconds,
+            transport=HttpClient(self.timeout_seconds),
         )
 
     def password(

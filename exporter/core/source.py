@@ -1,6 +1,6 @@
-"""The one door to the cloud: what a reader of services offers, and how it may fail.
+"""The interface to the cloud: what can be read, and how a read may fail.
 
-A failure's class says whose turn it is: `Throttled` and `Refused` stop the project for a while,
+A failure's class says what follows from it: `Throttled` and `Refused` stop the project for a while,
 `Gone` ends a service, every other `RemoteError` fails one read and nothing else.
 """
 

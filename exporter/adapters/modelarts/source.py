@@ -46,11 +46,7 @@ class ModelArtsSource:
         rate_limiter: paces the requests.
         metrics: is told of each request.
         clock: ms since the epoch.
-        timeout_seconds: for one request, from connecting to the last byte.
-        ca_file: PEM file of the authorities to trust; None: the usual ones.
-        insecure_skip_verify: do not check the server's certificate.
-        proxy_url: as for `HttpClient`.
-        proxy_login: likewise.
+        transport: sends the requests.
 
     """
 
@@ -64,21 +60,10 @@ class ModelArtsSource:
         rate_limiter: Limiter,
         metrics: RequestMetrics,
         clock: Callable[[], int],
-        timeout_seconds: float,
-        ca_file: str | None = None,
-        insecure_skip_verify: bool = False,
-        proxy_url: str | None = None,
-        proxy_login: Callable[[], tuple[str, str]] | None = None,
+        transport: HttpClient,
     ) -> None:
         self._workspaces = tuple(workspaces)
         self._clock = clock
-        transport = HttpClient(
-            timeout_seconds,
-            ca_file,
-            insecure_skip_verify=insecure_skip_verify,
-            proxy_url=proxy_url,
-            proxy_login=proxy_login,
-        )
         base = f"{endpoint.rstrip('/')}/v1/{quote(project_id, safe='')}/services"
         self._client = ApiClient(base, transport, credential, rate_limiter, metrics, clock)
         # What is learned of the two endpoints is learned apart: they need not be built alike.

@@ -1,4 +1,4 @@
-"""The accounts on disk: opaque blobs in one SQLite file, durable when a commit returns."""
+"""Records of projects and services on disk: opaque blobs in one SQLite file, durable when a commit returns."""
 
 import os
 import sqlite3
@@ -28,7 +28,7 @@ _LOG_BYTES = 8 * 1024 * 1024
 
 
 class ServiceChange(msgspec.Struct, frozen=True):
-    """One service's new account; `present` is False once it is deleted in the cloud."""
+    """One service's new record; `present` is False once it is deleted in the cloud."""
 
     project: tuple[str, str]  # name, project_id
     service_id: str
@@ -129,7 +129,7 @@ class Store:
             (last, _PAGE),
         ).fetchall():
             for last, blob, checksum, *key in page:
-                # A damaged record stays as it is: whoever reads it is told.
+                # A damaged record stays as it is; its next reader reports it.
                 if _intact(blob, checksum, *key):
                     new = convert(table, blob, found)
                     self._connection.execute(

@@ -1,4 +1,4 @@
-"""Applies a read of the event log to a service's state.
+"""What a read of the event log makes of a service's state."""
 
 An event that is dated in the future is counted when it is read. Before its time has come it is no step of a
 deployment, no cause, and not the newest event. The first read after that makes it so: the state remembers
@@ -33,7 +33,7 @@ from exporter.core.scrub import scrub
 def apply_events(
     state: ServiceState, window: EventWindow, policy: CountingPolicy, classifier: Classifier, now: int
 ) -> Outcome:
-    """The account after one whole read of the events after an instant; `now` on our clock (ms)."""
+    """The state after one whole read of the events after an instant; `now` on our clock (ms)."""
     preexisting = state.events.preexisting
     shown = Counter(Key(event.occur_time, event.event_type, event.event_info) for event in window.events)
     read = ledger.Read(

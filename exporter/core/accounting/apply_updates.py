@@ -105,7 +105,7 @@ class _LogRead(NamedTuple):
 
 
 def apply_updates(state: ServiceState, window: UpdateWindow, policy: CountingPolicy, now: int) -> Outcome:
-    """The account after a whole read of the update log, or of one instant of it; `now` on our clock (ms)."""
+    """The state after a whole read of the update log, or of one instant of it; `now` on our clock (ms)."""
     if not window.supported:
         return Outcome(_without_log(state))
     preexisting = state.updates.preexisting
@@ -163,7 +163,7 @@ def apply_updates(state: ServiceState, window: UpdateWindow, policy: CountingPol
 
 
 def _without_log(state: ServiceState) -> ServiceState:
-    """The account after the API said that this kind of service has no update log (a 400).
+    """The state after the API said that this kind of service has no update log (a 400).
 
     It may say so only at first. A log that never answered otherwise has no counters, and what it shows when
     it does is history.

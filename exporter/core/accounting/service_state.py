@@ -179,7 +179,7 @@ class PostedEvent(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """An account after something was read, and what there is to tell about the step."""
+    """A service after something was read, and what is to be counted and logged of that step."""
 
     state: ServiceState
     observations: tuple[Observation, ...] = ()
@@ -193,7 +193,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def opened(row: ServiceRow, now: int, *, preexisting: bool) -> Outcome:
-    """The account of a service seen for the first time.
+    """The state of a service seen for the first time.
 
     `preexisting`: it was there before we were; its counters appear with what its logs hold by then.
     """
@@ -210,7 +210,7 @@ def opened(row: ServiceRow, now: int, *, preexisting: bool) -> Outcome:
 
 
 def with_row(state: ServiceState, row: ServiceRow, now: int) -> Outcome:
-    """The account after a list, or a detail, showed its service again; the same object if nothing changed."""
+    """The state after a list, or a detail, showed its service again; the same object if nothing changed."""
     if row == state.row:
         return Outcome(state)
     counters = report(state.counters, _call_totals(row), now)

@@ -9,12 +9,12 @@ _STOPPED = "stopped"
 
 
 def with_alert_state(state: ServiceState, now: int, settling: int) -> ServiceState:
-    """The account with its alarm raised, ended or left alone.
+    """The service with its alert started, resolved or left alone.
 
     Args:
         state: as the last read left it.
         now: ms since the epoch.
-        settling: how many ms an end waits before it is told; a failure meanwhile is the same alarm.
+        settling: how many ms an end waits before it is sent; a failure meanwhile is the same alert.
 
     """
     alert = _alert(state, now, settling)

@@ -21,7 +21,7 @@ class FailureRule(NamedTuple):
     reason: str
     phase: str  # of the deployment, where the failure belongs to one
     evidence: Evidence
-    source: str  # how we know, for whoever doubts it
+    source: str  # how we know this
     patterns: tuple[str, ...] = ()  # regular expressions
     clauses: tuple[tuple[str, ...], ...] = ()  # regular expressions that match in one clause, in any order
     remedy: str = ""  # "": that of the reason
