@@ -5,8 +5,8 @@ that shows it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -55,7 +55,8 @@ class Entry:
     ghost: bool = False
     hidden: bool = False
     shown: bool = False
-    counted: bool = False
+    retried: bool = False
+    counted: set[str] = field(default_factory=set)  # its results that were counted
 
     @property
     def settled(self) -> bool:
@@ -74,6 +75,7 @@ class LogRead(NamedTuple):
     now: int
     after: int | None = None
     instant: int | None = None
+    answered_at: int | None = None
 
 
 # --- three ways to count ----------------------------------------------------------------------------
@@ -95,6 +97,10 @@ class Direct:
             self.totals[key.kind] += growth
         return applied.ledger, applied.growth, frozenset(applied.anomalies)
 
+    def gauges(self) -> dict[str, object]:
+        """It has none."""
+        return {}
+
     def restart(self) -> None:
         self.ledger = msgspec.msgpack.decode(msgspec.msgpack.encode(self.ledger), type=Ledger)
 
@@ -115,6 +121,10 @@ class ByServiceState:
     def is_ours(self, name: str) -> bool:
         return name.startswith(self.prefix)
 
+    def gauges(self) -> dict[str, object]:
+        """What the state says of the present."""
+        return {}
+
     def restart(self) -> None:
         self.state = msgspec.msgpack.decode(msgspec.msgpack.encode(self.state), type=ServiceState)
 
@@ -127,10 +137,23 @@ class ByUpdates(ByServiceState):
         return self.state.updates
 
     def read(self, shown: LogRead) -> object:
-        window = UpdateWindow(tuple(Update(r.time, r.kind) for r in shown.rows), shown.now, shown.instant)
+        rows = tuple(Update(r.time, r.kind) for r in shown.rows)
+        window = UpdateWindow(rows, shown.now, shown.instant, answered_at=shown.answered_at)
         outcome = apply_updates(self.state, window, POLICY, shown.now)
         self.state = outcome.state
         return frozenset(outcome.anomalies), outcome.state, outcome.observations
+
+    def gauges(self) -> dict[str, object]:
+        state = self.state
+        return {
+            "result": state.result,
+            "failing": state.failing,
+            "running": len(state.open),
+            "oldest": state.under_way[0].update_time if state.under_way else None,
+            "newest": state.newest.update_time if state.newest else None,
+            "SUCCESS": state.last_success,
+            "FAIL": state.last_failure,
+        }
 
 
 class ByEvents(ByServiceState):
@@ -141,7 +164,8 @@ class ByEvents(ByServiceState):
         return self.state.events
 
     def read(self, shown: LogRead) -> object:
-        window = EventWindow(tuple(Event(*row) for row in shown.rows), shown.now, shown.after)
+        events = tuple(Event(*row) for row in shown.rows)
+        window = EventWindow(events, shown.now, shown.after, answered_at=shown.answered_at)
         outcome = apply_events(self.state, window, POLICY, CLASSIFIER, shown.now)
         self.state = outcome.state
         return frozenset(outcome.anomalies), outcome.state, outcome.events
@@ -162,6 +186,9 @@ class LogSimulation:
         self.entries: list[Entry] = []
         self.counted_and_gone = Counter[str]()
         self.now, self.slow = BEGIN, 0
+        self.known: dict[int, set[str]] = {}  # what was last shown at each instant
+        self.results: dict[int, set[str]] = {}  # and which results, if there were any
+        self.read_at = 0  # the last whole read
 
     def note(self, line: str) -> None:
         self.lines.append(f"at {self.now}: {line}")
@@ -172,6 +199,8 @@ class LogSimulation:
     def appears(self, late: int, kind: str, text: str) -> None:
         """An entry appears, dated at most `LATENESS` ago, or in the future (`late` < 0)."""
         entry = Entry(self.now - late, kind, text)
+        if any(other.retried for other in self.entries if other.time == entry.time):
+            return  # which of the two a result is of could not be told
         for other in self.entries:
             if other.time == entry.time:
                 other.hidden = False  # two of the same time are shown or hidden together
@@ -185,11 +214,24 @@ class LogSimulation:
             entry.kind, entry.ghost = kind, ghost
             self.note(f"RUNNING of {entry.time} settles as {kind}{', beside it' if ghost else ''}")
 
+    def retries(self, kind: str) -> None:
+        """The newest entry shows another result, or runs again; it is read before and after."""
+        self.reads("whole", 0, backwards=False, crash=False)
+        newest = max(self.entries, key=lambda entry: entry.time, default=None)
+        if newest is None or newest.hidden or newest.ghost or not newest.settled:
+            return
+        is_alone = [entry.time for entry in self.entries].count(newest.time) == 1
+        if is_alone and self.counting.ledger.is_live(newest.time):
+            self.note(f"{newest.kind} of {newest.time} is {kind} now")
+            newest.kind, newest.retried = kind, True
+            self.reads("whole", 0, backwards=False, crash=False)
+
     def hides(self, number: int) -> None:
         """Hide or show all entries of one time, if they were read before; else they would be late."""
         times = sorted({entry.time for entry in self.entries})
         group = [entry for entry in self.entries if times and entry.time == times[number % len(times)]]
-        if group and all(entry.shown for entry in group):
+        # What was last read before its time had come is read once more first.
+        if group and all(entry.shown and entry.time <= self.read_at for entry in group):
             hidden = not group[0].hidden
             for entry in group:
                 entry.hidden = hidden
@@ -199,9 +241,10 @@ class LogSimulation:
         """Remove the oldest entries, but only if they were read and no equal one can appear later."""
         for entry in sorted(self.entries, key=lambda entry: entry.time)[:count]:
             twins = [other for other in self.entries if other.time == entry.time]
-            if entry.time < self.now - LATENESS and all(twin.shown and twin.settled for twin in twins):
+            is_old = entry.time < self.now - LATENESS and entry.time <= self.read_at
+            if is_old and all(twin.shown and twin.settled for twin in twins):
                 self.entries.remove(entry)
-                self.counted_and_gone[entry.kind] += entry.counted
+                self.counted_and_gone.update(entry.counted)
                 self.note(f"{entry.kind} of {entry.time} is forgotten")
 
     def waits(self, time: int) -> None:
@@ -239,7 +282,8 @@ class LogSimulation:
         for entry in self.entries:
             if not entry.hidden and covers(shown, entry.time):
                 entry.shown = True
-                entry.counted = entry.counted or entry.settled
+                entry.counted |= {entry.kind} if entry.settled else set()
+        self.check_gauges(shown)
         totals = +self.counting.totals
         truth = self.truth()
         self.check(
@@ -252,7 +296,56 @@ class LogSimulation:
         self.check(+again.totals == totals, f"the same window again makes {dict(again.totals)}")
 
     def truth(self) -> Counter[str]:
-        return Counter(entry.kind for entry in self.entries if entry.counted) + self.counted_and_gone
+        return Counter(kind for entry in self.entries for kind in entry.counted) + self.counted_and_gone
+
+    def check_gauges(self, shown: LogRead) -> None:
+        """After a whole read they say what the log shows, and what it no longer shows."""
+        now: dict[int, set[str]] = {}
+        for row in shown.rows:
+            now.setdefault(row.time, set()).add(row.kind)
+        self.known |= now
+        self.results |= {time: kinds - {"RUNNING"} for time, kinds in now.items() if kinds - {"RUNNING"}}
+        gauges = self.counting.gauges()
+        if shown.instant is not None or not gauges:
+            return
+        self.read_at = self.now
+        # What is dated in the future shows only where there is nothing else.
+        until = self.now if any(time <= self.now for time in self.known) else max(self.known, default=0)
+        opens = [time for time, kinds in now.items() if kinds == {"RUNNING"}]
+        running = [row for row in shown.rows if row.time in opens]
+        goes_on = [
+            time
+            for time in opens
+            if time <= until and not any(time < settled <= until for settled in self.results)
+        ]
+        newest = max((time for time in self.known if time <= until), default=None)
+        settled = self.last(self.results)
+        result = "" if settled is None else self.result_at(settled)
+        true = {
+            "result": "RUNNING" if newest in opens else result if newest is None else self.result_of(newest),
+            "failing": result == "FAIL",
+            "running": len(running),
+            "oldest": min(goes_on, default=None),
+            "newest": newest,
+            **{
+                kind: self.last(time for time, kinds in self.results.items() if kind in kinds)
+                for kind in ("SUCCESS", "FAIL")
+            },
+        }
+        self.check(gauges == true, f"the gauges say {gauges}, the truth is {true}")
+
+    def last(self, times: Iterable[int]) -> int | None:
+        return max(times, key=lambda time: (time <= self.now, time), default=None)
+
+    def result_at(self, time: int) -> str:
+        return "FAIL" if "FAIL" in self.results[time] else "SUCCESS"
+
+    def result_of(self, time: int) -> str:
+        """Of an update that was open when it was last shown, the newest known result stands."""
+        if self.known[time] != {"RUNNING"}:
+            return self.result_at(time)
+        settled = self.last(self.results)
+        return "" if settled is None else self.result_at(settled)
 
     def copy(self) -> Counting:
         copied = object.__new__(type(self.counting))
@@ -265,7 +358,7 @@ class LogSimulation:
         rows = [row for entry in self.entries for row in entry.rows()]
         if backwards:
             rows.reverse()
-        shown = LogRead(tuple(rows), self.now - self.slow)
+        shown = LogRead(tuple(rows), self.now - self.slow, answered_at=self.now)
         if part == "tail" and self.counting.ledger.watermark is not None:
             shown = shown._replace(after=self.counting.ledger.watermark - number)
         if part == "instant" and rows:
@@ -306,6 +399,7 @@ UPDATE_STEPS = st.one_of(
     step("appears", LATE, st.just("RUNNING"), st.just("")),
     step("appears", LATE, RESULT, st.just("")),
     step("settles", SMALL, RESULT, st.booleans()),
+    step("retries", st.sampled_from(["SUCCESS", "FAIL", "RUNNING", "RUNNING"])),
     WHOLE,
     step("reads", st.just("instant"), SMALL, st.booleans(), st.booleans()),
     *ANYWAY,

@@ -30,6 +30,7 @@ from exporter.core.alerting.notifications import (
     postable,
 )
 from exporter.core.classifier.classifier import Classifier, CustomRule
+from exporter.core.classifier.evidence import Evidence
 from exporter.core.classifier.remedies import REMEDIES
 from exporter.core.records import FAIL, SUCCESS, Model, ServiceRow, Update
 from tests.fakes import NOW
@@ -103,6 +104,21 @@ def test_an_empty_label_is_left_out_because_alertmanager_drops_it() -> None:
     unnamed = msgspec.structs.replace(alerting(), row=ServiceRow("a", ""))
     assert "service_name" not in dict(alert(unnamed).labels)
     assert "service a in project prod" in annotations_of(unnamed)["description"]
+
+
+@pytest.mark.parametrize(
+    ("known", "wait"),
+    [
+        (None, ALERTING.cause_wait),
+        (FailureEvent(NOW, "other", "something", Evidence.NONE), ALERTING.cause_wait),
+        (FailureEvent(NOW, "crash", "Failed to start service shop.", Evidence.SUMMARY), ALERTING.cause_wait),
+        (FailureEvent(NOW, "health_check", "health check failed", Evidence.SYMPTOM), 0),
+        (FailureEvent(NOW, "out_of_memory", "out of memory", Evidence.SPECIFIC), 0),
+    ],
+)
+def test_an_alert_waits_for_evidence_and_not_for_a_summary(known: FailureEvent | None, wait: int) -> None:
+    found = alert(alerting(cause=known))
+    assert found.ready_at == found.active_at + wait
 
 
 def test_annotations_carry_the_cause_and_what_to_do() -> None:

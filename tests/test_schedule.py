@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from exporter.core.accounting.service_state import FailureEvent, ServiceState, opened
+from exporter.core.classifier.evidence import Evidence
 from exporter.core.polling.schedule import (
     NextPoll,
     PollIntervals,
@@ -250,6 +251,8 @@ def test_the_detail_is_asked_for_once_for_each_failure_that_nothing_explains() -
     assert not wants_detail(
         msgspec.structs.replace(failed, cause=FailureEvent(NOW, "quota", "")), PollState()
     )
+    summed_up = FailureEvent(NOW, "crash", "Failed to start service s.", Evidence.SUMMARY)
+    assert wants_detail(msgspec.structs.replace(failed, cause=summed_up), PollState())
     assert not wants_detail(msgspec.structs.replace(failed, settled=Update(NOW, "SUCCESS")), PollState())
     assert not wants_detail(service(status="failed"), PollState())
     running = msgspec.structs.replace(failed, row=ServiceRow("s", status="running"))
