@@ -1,4 +1,4 @@
-"""What a read of the event log makes of a service's state."""
+"""Applies a read of the event log to a service's state.
 
 An event that is dated in the future is counted when it is read. Before its time has come it is no step of a
 deployment, no cause, and not the newest event. The first read after that makes it so: the state remembers
