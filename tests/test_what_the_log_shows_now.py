@@ -173,7 +173,7 @@ def test_the_pages_tell_every_end_of_a_retry(life: Life) -> None:
     begun = life.clock()
     for result in ("FAIL", "SUCCESS", "FAIL"):
         life.now(result, begun)
-    history = Repository(life.store).history(settings().key, "a")
+    history = Repository(life.store, lambda *_: None).history(settings().key, "a")
     assert history is not None
     assert [past.update.result for past in history.updates] == ["FAIL", "SUCCESS", "FAIL"]
 

@@ -1,4 +1,4 @@
-"""Records of projects and services on disk: opaque blobs in one SQLite file, durable when a commit returns."""
+"""Records of projects and services on disk: blobs in one SQLite file, durable when a commit returns."""
 
 import os
 import sqlite3

@@ -1,4 +1,4 @@
-"""Which alerts are sent to Alertmanager, and when: one identity by labels, a lease renewed, an end repeated."""
+"""Which alerts are sent to Alertmanager and when: one identity, a lease renewed, an end repeated."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
