@@ -51,7 +51,7 @@ class OpenLimiter:
         self.told: list[tuple[float | None, float | None]] = []
         self.shut = False
 
-    def enter(self) -> None:
+    def enter(self, *, urgent: bool) -> None:
         if self.shut:
             raise Stopping("The exporter is stopping.")
 

@@ -11,6 +11,7 @@ from exporter.core.polling.rate_limit import TokenBucket
 from exporter.core.source import Stopping
 
 from .fakes import Clock
+from .live.processes import until
 
 SLACK = 1e-3  # float noise
 
@@ -209,3 +210,27 @@ def test_another_limit_ends_no_pause_and_forgets_no_learned_rate() -> None:
         bucket = paused.with_limit(limit, 1000)
         assert bucket.ready_at(1000) == 60_000
         assert bucket.rate(60_000) == 1
+
+
+def test_an_urgent_request_goes_before_those_that_wait_longer() -> None:
+    clock = Clock()
+    limiter = RateLimiter(20, clock)
+    for _ in range(20):
+        limiter.enter()  # what a second holds
+    order: list[str] = []
+
+    def ask(name: str) -> None:
+        limiter.enter(urgent=name == "list")
+        order.append(name)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in (*["read"] * 5, "list")]
+    for thread in threads:
+        thread.start()
+    until(lambda: limiter._urgent, bool)
+    clock.forward(50)
+    until(lambda: len(order), bool)
+    assert order == ["list"]
+    clock.forward(10_000)
+    for thread in threads:
+        thread.join()
+    assert len(order) == 6

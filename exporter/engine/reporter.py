@@ -42,6 +42,8 @@ class Reporter:
             self._report_list(project, listed)
         for poll in change.polls:
             self._report_poll(project, poll)
+        if change.lists:
+            self._report_services_found(project, change)
         for service_id, outcome in change.outcomes:
             self._report_counted(project, service_id, outcome)
         for seconds in change.poll_seconds:
@@ -83,6 +85,23 @@ class Reporter:
         else:
             level = self._log.info if changed else self._log.debug
             level("services listed", project=project, services=count)
+
+    def _report_services_found(self, project: str, change: ProjectChange) -> None:
+        """New and deleted services of a list; those of the first list are only counted."""
+        gone = {poll.result.job.service_id for poll in change.polls if poll.result.has(Gone)}
+        for service_id, state in change.services.items():
+            row = state.after.row
+            about = {
+                "project": project,
+                "service_id": scrub(service_id),
+                "service_name": scrub(row.service_name),
+            }
+            if not state.present and service_id not in gone:
+                self._log.info("service is deleted", **about)
+            elif state.present and state.before is None and not state.after.updates.preexisting:
+                self._log.info(
+                    "service is new" if state.after.read_at is None else "service is back", **about
+                )
 
     def _report_poll(self, project: str, poll: PollOutcome) -> None:
         result, before = poll.result, poll.before

@@ -22,8 +22,11 @@ HEADERS = {
 class Limiter(Protocol):
     """Where every request waits for its turn."""
 
-    def enter(self) -> None:
-        """Return when one request may go. Raises `Stopping` when the exporter shuts down."""
+    def enter(self, *, urgent: bool) -> None:
+        """Return when one request may go, an urgent one before all others.
+
+        Raises `Stopping` when the exporter shuts down.
+        """
 
     def throttled(self, wait_seconds: float | None, allowed_per_second: float | None) -> None:
         """The cloud answered 429."""
@@ -146,7 +149,8 @@ class ApiClient:
         # dated, and nothing that is shared with other projects may be held while this one waits.
         lease = self._credential.lease()
         try:
-            self._rate_limiter.enter()
+            # The list says what else is worth a request, so it waits for none.
+            self._rate_limiter.enter(urgent=endpoint.name == "list")
             added = lease.headers("GET", url)
             answer = self._exchange(endpoint, url, {**HEADERS, **added}, times)
         except BaseException:

@@ -35,17 +35,29 @@ class RateLimiter:
         self._bucket = bucket.with_limit(limit_per_second, clock())
         self._changed = threading.Condition()
         self._stopped = False
+        self._urgent = 0  # urgent requests that wait
 
-    def enter(self) -> None:
-        """Return when one request may go. Raises `Stopping` once `stop` was called, also while waiting."""
+    def enter(self, *, urgent: bool = False) -> None:
+        """Return when one request may go, an urgent one before all others.
+
+        Raises `Stopping` once `stop` was called, also while waiting.
+        """
         with self._changed:
-            while not self._stopped:
-                now = self._clock()
-                ready = self._bucket.ready_at(now)
-                if ready <= now:
-                    self._bucket = self._bucket.take(now)
-                    return
-                self._changed.wait((ready - now) / 1000)
+            self._urgent += urgent
+            try:
+                while not self._stopped:
+                    now = self._clock()
+                    ready = self._bucket.ready_at(now)
+                    is_next = urgent or not self._urgent
+                    if ready <= now and is_next:
+                        self._bucket = self._bucket.take(now)
+                        return
+                    # Until an urgent one has gone, only its going wakes the others.
+                    self._changed.wait((ready - now) / 1000 if is_next else None)
+            finally:
+                if urgent:
+                    self._urgent -= 1
+                    self._changed.notify_all()
         raise Stopping("The exporter is stopping.")
 
     @property
