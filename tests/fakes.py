@@ -153,7 +153,8 @@ class FaultyStore(Store):
 
     def __init__(self, *opened: Any) -> None:
         super().__init__(*opened)
-        self.faults: list[str] = []  # of the next commits: "ok", "fails", "dies before", "dies after"
+        # Of the next commits: "ok", "fails", "fails after", "dies before", "dies after".
+        self.faults: list[str] = []
 
     def commit(self, changes: Sequence[Any]) -> None:
         fault = self.faults.pop(0) if self.faults else "ok"
@@ -162,5 +163,7 @@ class FaultyStore(Store):
         if fault == "dies before":
             raise Crash
         super().commit(changes)
+        if fault == "fails after":
+            raise StoreError("The disk did not say that it was done.")
         if fault == "dies after":
             raise Crash

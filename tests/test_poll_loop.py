@@ -1,6 +1,7 @@
 """What the poll loop keeps to when things come together: reloads, refusals, services that come and go."""
 
 from collections import Counter
+from threading import Thread
 
 import msgspec
 import pytest
@@ -8,12 +9,13 @@ import pytest
 from exporter.adapters.prometheus.exposition import Exposition
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.database import Store
+from exporter.core.accounting.history import History
 from exporter.core.alerting.notifications import NotifierOptions
 from exporter.core.classifier.classifier import Classifier
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.source import Forbidden, NotUnderstood, Refused, Unreachable
 from exporter.engine.static_services import StaticServices
-from tests.fakes import Clock, Cloud, Later
+from tests.fakes import Clock, Cloud, FaultyStore, Later
 from tests.poller_harness import MINUTE, PACE, SECOND, PollerHarness, project
 
 
@@ -208,3 +210,22 @@ def test_the_answer_to_an_older_read_changes_nothing(cloud: Cloud, clock: Clock)
     slow()
     harness.settle()
     assert harness.lines() == before
+
+
+def test_a_commit_that_was_kept_although_it_failed_adds_no_text_twice(cloud: Cloud, clock: Clock) -> None:
+    store = FaultyStore.open("")
+    harness = PollerHarness(cloud, clock, store)
+    cloud.add("a")
+    harness.pass_time(MINUTE)
+    cloud.event("a", clock(), "abnormal", "failed to pull image, retry later")
+    store.faults = ["fails after"] * 3
+    harness.pass_time(10 * MINUTE)
+    assert store.faults == []
+    found: list[History | None] = []
+    asking = Thread(target=lambda: found.append(harness.poller.history("prod", "a")))
+    asking.start()
+    while asking.is_alive():
+        harness.settle()
+        asking.join(0.001)
+    assert found[0] is not None
+    assert [event.text for event in found[0].events] == ["failed to pull image, retry later"]

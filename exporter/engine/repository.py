@@ -60,6 +60,9 @@ class Repository:
     def __init__(self, store: Store, on_damaged: Callable[[str, str, stored_format.Kind], None]) -> None:
         self._store, self._on_damaged = store, on_damaged
         self._damaged: set[tuple[ProjectKey, str, stored_format.Kind]] = set()
+        # What the histories of a change were before it, until it is written: a commit that reports an error
+        # may have been kept, and must not be extended once more.
+        self._histories_before: dict[tuple[ProjectKey, str], History] = {}
         store.upgrade_blobs(stored_format.VERSION, _upgraded)
 
     def load(self, key: ProjectKey, now: EpochMs) -> StoredProject:
@@ -116,16 +119,24 @@ class Repository:
             records += _project(change)
         if records:
             self._store.commit(records)
+        self._histories_before.clear()
         return bool(records)
 
     def _histories(self, key: ProjectKey, outcomes: Iterable[tuple[str, Outcome]]) -> Iterator[PastChange]:
         histories: dict[str, History] = {}
         for service_id, outcome in outcomes:
             if outcome.past_events or outcome.past_updates:
-                before = histories.get(service_id) or self.history(key, service_id) or History()
+                before = histories.get(service_id) or self._history_before(key, service_id)
                 histories[service_id] = extended(before, outcome.past_events, outcome.past_updates)
         for service_id, history in histories.items():
             yield PastChange(key, service_id, _encode(history))
+
+    def _history_before(self, key: ProjectKey, service_id: str) -> History:
+        before = self._histories_before.get((key, service_id))
+        if before is None:
+            before = self.history(key, service_id) or History()
+            self._histories_before[key, service_id] = before
+        return before
 
     def forget(self, absent_until: EpochMs, now: EpochMs) -> bool:
         """Forget a part of the services that were deleted by `absent_until`. Returns whether more is left."""
