@@ -237,6 +237,26 @@ def test_an_update_dated_in_the_future_took_no_time() -> None:
     assert [anomaly.kind for anomaly in outcome.anomalies] == ["future"]
 
 
+def test_an_update_dated_in_the_future_does_not_end_the_one_before_it() -> None:
+    state = reads(service(transition_at=at(30)), (at(5), []))
+    outcome = read(state, update(10, "FAIL"), update(5000, "RUNNING"), at=at(60))
+    assert durations(outcome) == [("FAIL", 20)]
+
+
+def test_an_update_dated_in_the_future_ends_no_deployment() -> None:
+    state = reads(service(), (at(0), []), (at(10), [update(500, "SUCCESS")]))
+    assert state.phases.settling is None
+    state = reads(state, (at(40), [update(500, "SUCCESS"), update(20, "FAIL")]))
+    assert (state.phases.settling is not None and state.phases.settling.update_time) == at(20)
+
+
+def test_a_result_that_was_replaced_between_two_reads_settled_between_them() -> None:
+    state = reads(service(), (at(0), []), (at(20), [update(10, "FAIL")]))
+    outcome = read(state, update(10, "SUCCESS"), at=at(60))
+    assert durations(outcome) == [("SUCCESS", 50), ("", 40)]
+    assert (outcome.state.settled_at, outcome.state.outage_since) == (at(60), None)
+
+
 def test_a_new_service_has_the_duration_of_its_first_update() -> None:
     assert durations(read(service(), update(0, "FAIL"), at=at(30))) == [("FAIL", 30)]
 

@@ -218,7 +218,7 @@ class LogSimulation:
         """The newest entry shows another result, or runs again; it is read before and after."""
         self.reads("whole", 0, backwards=False, crash=False)
         newest = max(self.entries, key=lambda entry: entry.time, default=None)
-        if newest is None or newest.hidden or newest.ghost or not newest.settled:
+        if newest is None or newest.hidden or newest.ghost or not newest.settled or newest.time > self.now:
             return
         is_alone = [entry.time for entry in self.entries].count(newest.time) == 1
         if is_alone and self.counting.ledger.is_live(newest.time):

@@ -23,7 +23,7 @@ from exporter.core.source import (
     Unreachable,
 )
 from tests.fakes import NOW, Clock, Cloud, Crash, FaultyStore
-from tests.poller_harness import MINUTE, POLICY, SECOND, PollerHarness
+from tests.poller_harness import MINUTE, PACE, POLICY, SECOND, PollerHarness
 
 ERRORS = {
     error.__name__: error
@@ -63,6 +63,9 @@ class History:
         self.lines: list[str] = []
         self.truth: Counter[str] = Counter()
         self.open: list[tuple[str, int]] = []
+        self.counted: dict[tuple[str, int], set[str]] = {}  # of each update that was retried
+        self.before_retry: dict[tuple[str, int], str] = {}
+        self.refused: set[str] = set()  # whose update log was refused at some time
         self.gone: dict[str, object] = {}
         self.scraped: dict[str, float] = {}
         self.stepped, self.down = False, 0
@@ -89,6 +92,8 @@ class History:
     def update(self, service_id: str, late: int, result: str) -> None:
         """An update of up to `lateness` ago appears, open or settled."""
         time = self.clock.true - late * SECOND
+        if (service_id, time) in self.counted:
+            return  # which of the two a result is of could not be told
         self.tell(f"{service_id}: {result} of {late} s ago")
         self.cloud.append(service_id, time, result, **self._fields(service_id, result))
         if result == "RUNNING":
@@ -105,7 +110,40 @@ class History:
         if not beside:
             log.remove(next(u for u in log if (u.update_time, u.result) == (time, "RUNNING")))
         self.cloud.append(service_id, time, result, **self._fields(service_id, result))
-        self._count(service_id, result)
+        counted = self.counted.get((service_id, time), set())
+        if result not in counted:
+            self._count(service_id, result)
+        counted.add(result)
+
+    def retry(self, service_id: str, result: str) -> None:
+        """The newest update of a service, which was read by now, runs again or shows another result."""
+        self.heal()
+        self.cloud.unsupported.clear()
+        self.wait(QUIET // SECOND)
+        log = self.cloud.updates[service_id]
+        newest = max((update.update_time for update in log), default=0)
+        rows = [update for update in log if update.update_time == newest]
+        if service_id not in self.cloud.rows or len(rows) != 1 or not rows[0].settled:
+            return
+        if newest > self.clock.true:
+            return
+        key = (service_id, newest)
+        self.tell(f"{service_id}: the {rows[0].result} of {newest} is {result} now")
+        self.counted.setdefault(key, {rows[0].result})
+        self.before_retry[key] = rows[0].result
+        log.remove(rows[0])
+        if result == "RUNNING":
+            self.cloud.append(service_id, newest, result)
+            self.open.append(key)
+        else:
+            self.open.append(key)
+            self.settle(len(self.open) - 1, result, beside=True)
+
+    def refuse(self, service_id: str) -> None:
+        """The API says that the service has no update log; or it has one from now on."""
+        self.tell(f"{service_id}: the update log is refused, or no longer")
+        self.cloud.unsupported ^= {service_id}
+        self.refused.add(service_id)
 
     def _fields(self, service_id: str, result: str) -> dict[str, int]:
         return NODES.get(result, {}) if service_id == "edge" else {}
@@ -219,16 +257,24 @@ class History:
         fallen = {name: (was, shown[name]) for name, was in before.items() if shown[name] < was}
         self.check(fallen, "counters fell")
         if self.regular and not self.stepped:
-            self.check({n: v for n, v in shown.items() if v and n not in self.scraped}, "born above 0")
+            # The first log that comes where there was none is history, of the service and of its project.
+            new = {n: v for n, v in shown.items() if v and n not in self.scraped}
+            self.check({n: v for n, v in new.items() if not self._is_history(n)}, "born above 0")
         self.scraped |= shown
+
+    def _is_history(self, name: str) -> bool:
+        """Whether it may be a counter of updates of a service whose log was refused."""
+        return "_service_up" in name and any(f'service_id="{each}"' in name for each in self.refused)
 
     def end(self) -> None:
         """A quiet time, in which everything can be read; then the counters are the truth."""
         self.heal()
         self.crash("ok", 0, 0)
         self.cloud.crash_after = None
+        self.cloud.unsupported.clear()
         for service_id in list(self.gone):
             self.turn(service_id)
+        self.check_gauges()
         self.wait(QUIET // SECOND)
         self.scrape()
         self.scrape()
@@ -240,12 +286,81 @@ class History:
             calls = self.rig.lines()[series("invocations", service_id)]
             self.check(calls != row.invocations, f"{service_id} was called {row.invocations} times")
 
+    def check_gauges(self) -> None:
+        """Read all, and compare the gauges of updates with what the logs show at that moment."""
+        self.wait(QUIET // SECOND)
+        for service_id in self.cloud.rows:
+            self.row(service_id, "concerning")
+        self.wait(PACE.interval // SECOND)
+        shown = self.rig.samples()
+        for service_id in self.cloud.rows:
+            true = self._gauges(service_id)
+            names = {name: gauge(name, service_id) for name in true}
+            found = {name: shown.get(full) for name, full in names.items()}
+            self.check(
+                {n: (found[n], true[n]) for n in true if found[n] != true[n]}, f"gauges of {service_id}"
+            )
+
+    def _gauges(self, service_id: str) -> dict[str, float | None]:
+        """The gauges of a service's updates, from its log alone."""
+        log = self.cloud.updates[service_id]
+        results = {u.update_time: {r.result for r in log if r.update_time == u.update_time} for u in log}
+        settled = {time: kinds & {"SUCCESS", "FAIL"} for time, kinds in results.items()}
+        for time, kinds in settled.items():
+            if not kinds and (service_id, time) in self.before_retry:
+                kinds.add(self.before_retry[service_id, time])  # it stands while the retry runs
+
+        def last(*wanted: str) -> int | None:
+            times = [time for time, kinds in settled.items() if kinds & set(wanted)]
+            return max(times, key=self._age, default=None)
+
+        newest = max(results, key=self._age, default=None)
+        last_settled = last("SUCCESS", "FAIL")
+        opens = [u.update_time for u in log if results[u.update_time] == {"RUNNING"}]
+        goes_on = [
+            time
+            for time in opens
+            if newest is not None
+            and time <= newest
+            and not any(time < t <= newest for t in settled if settled[t])
+        ]
+        present = ""
+        if newest is not None:
+            present = "RUNNING" if newest in opens else "FAIL" if "FAIL" in settled[newest] else "SUCCESS"
+        stamps = {
+            "oldest_running_update": min(goes_on, default=None),
+            "last_update": newest,
+            "last_success": last("SUCCESS"),
+            "last_failure": last("FAIL"),
+        }
+        return {
+            "update_failing{}": float(last_settled is not None and "FAIL" in settled[last_settled]),
+            "updates_running{}": len(opens),
+            **{
+                f"update_result{{result={each}}}": float(each == present)
+                for each in ("SUCCESS", "FAIL", "RUNNING")
+            },
+            **{
+                f"{name}_timestamp_seconds{{}}": None if time is None else time / SECOND
+                for name, time in stamps.items()
+            },
+        }
+
+    def _age(self, time: int) -> tuple[bool, int]:
+        return (time <= self.clock.true, time)
+
 
 def series(family: str, service_id: str, **label: str) -> str:
     """A counter's name in the page."""
     labels = {"project": "prod", "service_id": service_id, "service_name": f"name-{service_id}", **label}
     inner = ",".join(f'{name}="{value}"' for name, value in sorted(labels.items()))
     return f"modelarts_service_{family}_total{{{inner}}}"
+
+
+def gauge(name: str, service_id: str) -> str:
+    """A gauge's name as `PollerHarness.samples` has it."""
+    own = f"service_id={service_id}}}"
+    return f"modelarts_service_{name[:-1]}{own if name.endswith('{}') else ',' + own}"
 
 
 def is_counter(name: str) -> bool:
@@ -270,6 +385,8 @@ STEPS = st.one_of(
     WAIT,
     step("update", SERVICE, LATE, st.sampled_from(["RUNNING", "RUNNING", "SUCCESS", "FAIL"])),
     step("settle", st.integers(0, 3), RESULT, st.booleans()),
+    step("retry", SERVICE, st.sampled_from(["RUNNING", "RUNNING", "SUCCESS", "FAIL"])),
+    step("refuse", SERVICE),
     step("event", SERVICE, LATE, st.integers(0, len(TEXTS) - 1)),
     step("row", SERVICE, st.sampled_from(["running", "deploying", "failed"])),
     step("calls", SERVICE, st.integers(0, 5)),
@@ -291,7 +408,7 @@ STEPS = st.one_of(
 
 def live(history: History, steps: Sequence[Step]) -> None:
     for name, arguments in steps:
-        if name in ("update", "event") and arguments[0] not in history.cloud.updates:
+        if name in ("update", "event", "retry") and arguments[0] not in history.cloud.updates:
             continue
         getattr(history, name)(*arguments)
     history.end()
@@ -328,6 +445,32 @@ FROM_THE_FUTURE: list[Step] = [
     ("wait", (300,)),
     ("event", ("a", 600, 0)),
 ]
+HIDDEN_BY_THE_FUTURE: list[Step] = [
+    ("wait", (60,)),
+    ("update", ("a", -900, "SUCCESS")),
+    ("update", ("a", 0, "FAIL")),
+    ("wait", (30,)),
+]
+RETRIED_IN_PLACE: list[Step] = [
+    ("update", ("a", 0, "FAIL")),
+    ("retry", ("a", "RUNNING")),
+    ("restart", (0,)),
+    ("settle", (0, "SUCCESS", False)),
+    ("retry", ("a", "RUNNING")),
+    ("settle", (0, "FAIL", False)),
+    ("retry", ("a", "SUCCESS")),
+    ("retry", ("a", "RUNNING")),
+]
+REFUSED_AT_FIRST: list[Step] = [
+    ("turn", ("new",)),
+    ("refuse", ("new",)),
+    ("update", ("new", 60, "FAIL")),
+    ("wait", (60,)),
+    ("restart", (0,)),
+    ("refuse", ("new",)),
+    ("wait", (300,)),
+    ("update", ("new", 0, "FAIL")),
+]
 
 
 @settings(max_examples=60, report_multiple_bugs=False)
@@ -335,6 +478,9 @@ FROM_THE_FUTURE: list[Step] = [
 @example(steps=KILLED_BEFORE_THE_COMMIT, calm=True)
 @example(steps=OPEN_FOR_LONG, calm=True)
 @example(steps=FROM_THE_FUTURE, calm=True)
+@example(steps=HIDDEN_BY_THE_FUTURE, calm=True)
+@example(steps=RETRIED_IN_PLACE, calm=True)
+@example(steps=REFUSED_AT_FIRST, calm=True)
 @example(steps=CALLED_AND_KILLED, calm=True)
 @example(steps=KILLED_BEFORE_ITS_FIRST_STEP_WAS_SCRAPED, calm=True)
 def test_after_any_history_the_counters_are_the_truth(steps: list[Step], *, calm: bool) -> None:

@@ -75,6 +75,7 @@ def life() -> Life:
 
 def test_a_failure_that_is_retried_in_place_with_success_is_over(life: Life) -> None:
     begun = life.clock()
+    life.cloud.event("a", begun, "abnormal", PULL)
     failed = life.now("FAIL", begun)
     assert (failed["update_failing"], life.alert_fires) == (1, True)
 
@@ -83,6 +84,7 @@ def test_a_failure_that_is_retried_in_place_with_success_is_over(life: Life) -> 
     assert retried["updates_running"] == 1
     assert retried["oldest_running_update_timestamp_seconds"] == begun / 1000
     assert life.alert_fires
+    assert life.reasons() == ["image_pull"]
 
     done = life.now("SUCCESS", begun)
     assert (done["update_failing"], done["updates_running"], life.alert_fires) == (0, 0, False)
