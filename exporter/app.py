@@ -11,7 +11,7 @@ from functools import partial
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -19,6 +19,7 @@ from exporter.adapters.modelarts.rate_limiter import monotonic_ms
 from exporter.adapters.prometheus.exposition import Exposition
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.database import Store
+from exporter.adapters.store.errors import StoreError
 from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.server import WebServer
 from exporter.config import Config, ConfigError, load, warnings
@@ -45,6 +46,8 @@ _FINISH_SECONDS = 3.0
 _LOOK_UP_SECONDS = 1.0
 
 VERSION = version("modelarts-exporter")
+
+T = TypeVar("T")
 
 
 def now_ms() -> EpochMs:
@@ -208,25 +211,35 @@ class Exporter:
                 config, web_config = self._load()
                 self._web.configure(web_config)
             except (ConfigError, OSError, ValueError) as error:
-                self._metrics.reload(ok=False, epoch_seconds=now_ms() / 1000)
-                self._log.error("reload failed; the old configuration stays in force", error=str(error))
-                return False, str(error)
-            answers: SimpleQueue[bool] = SimpleQueue()
+                return self._refuse(error)
+            answers: SimpleQueue[bool | StoreError] = SimpleQueue()
             self.poller.tell(partial(self._replace, config, answers))
             while (shown := _within(answers, _LOOK_UP_SECONDS)) is None:
                 if self._stop.is_set():
                     return False, "The exporter is stopping."
+            if isinstance(shown, StoreError):
+                return self._refuse(shown)
             self._metrics.reload(ok=True, epoch_seconds=now_ms() / 1000)
             self._log.info("reloaded", projects=len(config.projects))
             if not shown:
                 return True, "The configuration is in force; nothing is shown until the store can be written."
             return True, "The configuration is in force."
 
+    def _refuse(self, error: Exception) -> tuple[bool, str]:
+        self._metrics.reload(ok=False, epoch_seconds=now_ms() / 1000)
+        self._log.error("reload failed; the old configuration stays in force", error=str(error))
+        return False, str(error)
+
     def _replace_web_config(self, web_config: WebConfig) -> None:
         self._web.configure(web_config)
         self._log.info("web config reloaded")
 
-    def _replace(self, config: Config, answers: SimpleQueue[bool]) -> None:
+    def _replace(self, config: Config, answers: SimpleQueue[bool | StoreError]) -> None:
+        try:
+            self.poller.check(self._factory.setups(config))
+        except StoreError as error:  # the old configuration goes on, and so does what is shown
+            answers.put(error)
+            return
         before, self._config = self._config, config
         answers.put(self._apply(config, before))
 
@@ -303,7 +316,7 @@ class Exporter:
         return self._classifier.classify(ABNORMAL, text).remedy
 
 
-def _within(answers: SimpleQueue[bool], seconds: float) -> bool | None:
+def _within(answers: SimpleQueue[T], seconds: float) -> T | None:
     """The next answer; None if there is none in this time."""
     try:
         return answers.get(timeout=seconds)

@@ -93,6 +93,20 @@ def test_a_log_that_cannot_be_written_stops_nothing(
         assert exporter.end() == 0
 
 
+def test_a_closed_stderr_costs_lines_and_puts_none_into_another_file(
+    cloud: Cloud, url: str, tmp_path: Path
+) -> None:
+    cloud.add_service(name="mnist")
+    config = configured(tmp_path, project(url))
+    exporter = RunningExporter(tmp_path, config)
+    exporter.command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *exporter.command]
+    with exporter:
+        exporter.ready()
+        until(lambda: value(exporter.metrics(), LOST), lambda lost: (lost or 0) >= 2)
+        assert b"event=" not in (tmp_path / "data" / "modelarts-exporter.lock").read_bytes()
+        assert exporter.end() == 0
+
+
 def test_lines_beyond_the_backlog_are_lost_and_counted() -> None:
     with reader_that_takes_nothing() as descriptor:
         lost: list[None] = []

@@ -9,6 +9,7 @@ import pytest
 from exporter.adapters.prometheus.exposition import Exposition
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.database import Store
+from exporter.adapters.store.errors import StoreError
 from exporter.core.accounting.history import History
 from exporter.core.alerting.notifications import NotifierOptions
 from exporter.core.classifier.classifier import Classifier
@@ -229,3 +230,30 @@ def test_a_commit_that_was_kept_although_it_failed_adds_no_text_twice(cloud: Clo
         asking.join(0.001)
     assert found[0] is not None
     assert [event.text for event in found[0].events] == ["failed to pull image, retry later"]
+
+
+class UnreadableStore(FaultyStore):
+    """A store of which no record can be read as long as `unreadable` says so."""
+
+    unreadable = False
+
+    def service(self, project: tuple[str, str], service_id: str) -> bytes | None:
+        if self.unreadable:
+            raise StoreError("The disk does not answer.")
+        return super().service(project, service_id)
+
+
+def test_a_store_that_cannot_be_read_for_a_while_ends_nothing_and_makes_no_news(
+    cloud: Cloud, clock: Clock
+) -> None:
+    store = UnreadableStore.open("")
+    harness = PollerHarness(cloud, clock, store)
+    cloud.add("a")
+    harness.pass_time(MINUTE)
+    store.unreadable = True
+    cloud.add("b")
+    harness.pass_time(2 * MINUTE)
+    assert harness.samples()["modelarts_services{}"] == 1
+    store.unreadable = False
+    harness.pass_time(2 * MINUTE)
+    assert harness.samples()["modelarts_services{}"] == 2

@@ -393,7 +393,7 @@ def test_a_client_that_waits_with_its_body_is_told_to_go_on(url: str) -> None:
 def test_a_body_without_an_end_is_refused(url: str) -> None:
     head = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = raw(url, head + (b"8000\r\n" + b"a" * 0x8000 + b"\r\n") * 3)
-    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.startswith(b"HTTP/1.1 411 ")
     assert b"Connection: close" in answer
 
 

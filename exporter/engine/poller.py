@@ -173,6 +173,12 @@ class Poller:
 
     # --- the configuration -------------------------------------------------------------------------
 
+    def check(self, setups: Sequence[Setup]) -> None:
+        """Raise `StoreError` if the store cannot tell what is known of a project that is new."""
+        for settings, _ in setups:
+            if settings.name not in self._projects:
+                self._repository.load(settings.key, self._clock())
+
     def configure(self, setups: Sequence[Setup], keep_deleted: int | None = None) -> bool:
         """Read these projects and no others. What stays the same goes on as if nothing had happened.
 
@@ -215,7 +221,10 @@ class Poller:
         project = self._projects.get(name)
         # What was asked with resources that are no longer in force is asked again with the new ones.
         if project is not None and project.resources is resources:
-            project.answered(job, result, self._clock(), self._ticks())
+            try:
+                project.answered(job, result, self._clock(), self._ticks())
+            except StoreError as error:  # the next list asks the store again
+                self._not_written(error)
 
     # --- write, then show --------------------------------------------------------------------------
 

@@ -120,13 +120,20 @@ class ProjectState:
     def apply_list(
         self, listed: ServiceList, now: EpochMs, tick: Ticks
     ) -> tuple[ListEffects, list[tuple[str, Outcome]]]:
-        """Take over a list. Returns what it shows, and what was counted, by service_id."""
+        """Take over a list. Returns what it shows, and what was counted, by service_id.
+
+        Raises `StoreError`, with nothing changed, if the store cannot tell whether a service is new.
+        """
         effects, outcomes = ListEffects([], [], []), []
         first = not self.totals.started
+        unknown = {row.service_id for row in listed.rows} - self.services.keys() - self._gone.keys()
+        recalled = {service_id: self._recall(service_id, now) for service_id in unknown}
         for row in listed.rows:
             self._absences.pop(row.service_id, None)
             if self.settings.wants(row) and not self._is_deleted(row, tick):
-                outcomes.append((row.service_id, self._apply_row(row, now, effects, preexisting=first)))
+                stored = recalled.get(row.service_id, RecalledService(None))
+                outcome = self._apply_row(row, stored, now, effects, preexisting=first)
+                outcomes.append((row.service_id, outcome))
             elif row.service_id in self.services:
                 self._remove(row.service_id)
                 effects.gone.append(row.service_id)
@@ -154,13 +161,19 @@ class ProjectState:
         )
 
     def _apply_row(
-        self, row: ServiceRow, now: EpochMs, effects: ListEffects, *, preexisting: bool
+        self,
+        row: ServiceRow,
+        stored: RecalledService,
+        now: EpochMs,
+        effects: ListEffects,
+        *,
+        preexisting: bool,
     ) -> Outcome:
         service_id = row.service_id
         before = self.services.get(service_id)
         known = before or self._gone.get(service_id)
         if known is None:
-            known, damaged = self._recall(service_id, now)
+            known, damaged = stored
             # What its logs hold may have been counted before, so that none of it is news.
             preexisting = preexisting or damaged
         if known is None:

@@ -127,7 +127,11 @@ class Connection:
             head = await self._event()
             if not isinstance(head, h11.Request):
                 return None
-            size = int(dict(head.headers).get(b"content-length", b"0"))
+            headers = dict(head.headers)
+            if b"transfer-encoding" in headers:
+                # No body means anything here, and the framing of chunks could be made to last for ever.
+                raise _BadRequestError(HTTPStatus.LENGTH_REQUIRED, "send a body with its Content-Length")
+            size = int(headers.get(b"content-length", b"0"))
             while size <= _BODY_BYTES:
                 event = await self._event()
                 if isinstance(event, h11.EndOfMessage):
