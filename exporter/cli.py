@@ -11,9 +11,9 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from exporter import app as program
-from exporter import classify, demo, once
 from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
+from exporter.commands import classify, demo, once
 from exporter.config import ConfigError, load, warnings
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.emulator import ScenarioError, scenario_names, scenario_server

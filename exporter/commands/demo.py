@@ -27,7 +27,7 @@ from exporter.emulator import (
 )
 
 # Beside the package in a checkout; the wheel does not have them.
-_ALERTS = Path(__file__).parents[1] / "alerts"
+_ALERTS = Path(__file__).parents[2] / "alerts"
 _RULES = _ALERTS / "modelarts.rules.yml"
 _ROUTING = _ALERTS / "alertmanager.example.yml"
 

@@ -1,0 +1,1 @@
+"""What the program does beside running: one module for each command that is more than a call."""
