@@ -61,12 +61,15 @@ def _own() -> str:
     for gauge in (
         metrics.rate,
         metrics.poll_interval,
+        metrics.sweep_duration,
         metrics.listed,
         metrics.clock_skew,
         metrics.token_expiry,
     ):
         gauge("p", 0)
     metrics.alerts_firing("", 0)
+    metrics.external_url("")
+    metrics.shard(0, 1)
     return metrics.render(openmetrics=False).decode()
 
 
