@@ -1,9 +1,9 @@
 # ruff: noqa: T201 - it prints what it measured
 """What the alert rules cost Prometheus; run by hand: `python tests/bench_alert_rules.py [RULES]`.
 
-A real Prometheus scrapes a page of a thousand services once a second and evaluates the rules with every duration
-a thirtieth as long, so that each range holds as many samples as with a scrape of 30 s. One service in twenty fails.
-RULES is another file that was rendered so, to compare with.
+A real Prometheus scrapes a page of a thousand services once a second and evaluates the rules. Every duration is
+a thirtieth as long, so a range holds as many samples as with a scrape of 30 s. One service of 20 fails. RULES is
+another file that was rendered so, to compare with.
 """
 
 import statistics
@@ -19,6 +19,7 @@ import requests
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from exporter.core.records import STATUSES
 from tests.live.prometheus import Prometheus
 
 SERVICES = 1_000
@@ -62,12 +63,7 @@ def page() -> bytes:
             ("update_duration_seconds_count", "result", ("SUCCESS", "FAIL")),
             ("events_total", "event_type", ("normal", "abnormal")),
             ("abnormal_events_total", "reason", ("crash", "timeout", "image_pull")),
-            (
-                "status",
-                "status",
-                ("running", "deploying", "concerning", "failed", "stopped", "finished")
-                + ("stopping", "deleting", "pending", "waiting", "other"),
-            ),
+            ("status", "status", (*STATUSES, "other")),
         ):
             lines += [
                 f'modelarts_service_{metric}{{{about},{label}="{value}"}} {int(value == "running")}'

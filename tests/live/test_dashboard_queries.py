@@ -53,7 +53,7 @@ EMPTY = {
 }
 
 # Recordings of rules that always have data; all others are there while something is wrong.
-ALWAYS = re.compile(r":(max|count|missing|failed_before|increase\w+|ratio_\w+|p\d+_\w+)$")
+ALWAYS = re.compile(r":(max|count|failed_before|increase\w+|ratio_\w+|p\d+_\w+)$")
 
 ONE_HUNDREDTH = "0.01"  # 30 seconds of the rules become 0.3 seconds
 
