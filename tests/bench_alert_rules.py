@@ -1,9 +1,9 @@
 # ruff: noqa: T201 - it prints what it measured
 """What the alert rules cost Prometheus; run by hand: `python tests/bench_alert_rules.py [RULES]`.
 
-A real Prometheus scrapes a page of a thousand services once a second and evaluates the rules. Every duration is
-a thirtieth as long, so a range holds as many samples as with a scrape of 30 s. One service of 20 fails. RULES is
-another file that was rendered so, to compare with.
+A real Prometheus scrapes a page of a thousand services once a second and evaluates the rules. Durations are
+a thirtieth as long, so a range holds as many samples as with a scrape of 30 s. One service of 20 fails.
+RULES is another file that was rendered so, to compare with.
 """
 
 import statistics

@@ -1,5 +1,6 @@
 """The alert rules: made as the table says, true to the exporter's metrics, and firing when they should."""
 
+import math
 import re
 import shutil
 import subprocess
@@ -391,14 +392,22 @@ def resampled(values: str, every: float) -> str:
             minutes += ["_"] * max(times, 1)
         else:
             minutes += [repr(float(start) + step * n) for n in range(times + 1)]
-    places = (int(n * every) for n in range(int(len(minutes) / every)))
-    return " ".join(minutes[place] for place in places)
+    samples: list[str] = []
+    before = 0
+    for place in [int(n * every) for n in range(math.ceil(len(minutes) / every))]:
+        # A scrape that finds nothing writes the stale marker of a series that left since the scrape before.
+        left = minutes[place] == "_" and "stale" in minutes[before:place]
+        samples.append("stale" if left else minutes[place])
+        before = place + 1
+    return " ".join([*samples, *(["stale"] if "stale" in minutes[before:] else [])])
 
 
 def test_samples_are_resampled_as_another_scrape_interval_would_have_them() -> None:
     assert resampled("1+2x2 _x2 stale", 1) == "1.0 3.0 5.0 _ _ stale"
     assert resampled("1+2x2 _ stale", 0.5) == "1.0 1.0 3.0 3.0 5.0 5.0 _ _ stale stale"
     assert resampled("1+2x3 _x2", 2) == "1.0 5.0 _"
+    assert resampled("1x2 stale", 2) == "1.0 1.0 stale"
+    assert resampled("1x2 stale _x2 1x1", 2).startswith("1.0 1.0 stale 1.0")
 
 
 # Half of the histories.
