@@ -6,6 +6,7 @@ docs/alerts.md.
 """
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,9 @@ _SEVERITIES = ("critical", "warning", "info", "none")
 _FREE_SECTIONS = ("labels",)
 
 _MATCHER = r'[a-zA-Z_][a-zA-Z0-9_]*\s*(=~|!~|!=|=)\s*"([^"\\\n`]|\\.)*"'
-_URL = (r"https?://[^\s\"'{}`]+", "an http or https URL")
+# Those that say `=`, which may stand between others.
+_EQUAL = re.compile(r'(?:^|,)\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*("(?:[^"\\\n`]|\\.)*")')
+_URL = (r"(https?://[^\s\"'{}`]+)?", "an http or https URL, or empty")
 _UID = (r"[a-zA-Z0-9_-]+", "letters, digits, - and _")
 # What a text may contain, so that YAML, PromQL and the templates of Prometheus do not change its meaning.
 _TEXTS = {
@@ -165,11 +168,12 @@ def _environment() -> jinja2.Environment:
 
 def render(table: Mapping[str, Any], scale: float = 1) -> str:
     """The rules as YAML."""
-    return _environment().get_template(TEMPLATE).render(with_durations(table, scale))
+    scope = {name: json.loads(value) for name, value in _EQUAL.findall(table["matchers"])}
+    return _environment().get_template(TEMPLATE).render(with_durations(table, scale), scope=scope)
 
 
 def rows(table: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Name, severity, condition in words, and reason of each enabled alert."""
+    """Name, severity, condition in words, reason, and why somebody must get up, of each enabled alert."""
     environment = _environment()
     return [
         (
@@ -177,6 +181,7 @@ def rows(table: Mapping[str, Any]) -> list[tuple[str, ...]]:
             values["severity"],
             environment.from_string(values["when"]).render(values, this=values),
             values["why"],
+            values.get("rise", ""),
         )
         for name, values in with_durations(table["alerts"], 1).items()
         if values["enabled"]
@@ -186,10 +191,14 @@ def rows(table: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def table_of(table: Mapping[str, Any]) -> str:
     """The table of docs/alerts.md."""
     lines = [
-        f"| [{name}](runbooks/{name}.md) | {severity} | {_sentence(when)} | {_sentence(why)} |"
-        for name, severity, when, why in rows(table)
+        f"| [{name}](runbooks/{name}.md) | {severity} | {_sentence(when)} | {_reason(why, rise)} |"
+        for name, severity, when, why, rise in rows(table)
     ]
     return "\n".join(["| Alert | Severity | Fires when | Why so |", "| --- | --- | --- | --- |", *lines, ""])
+
+
+def _reason(why: str, rise: str) -> str:
+    return _sentence(why) + (f" **Get up because** {rise}." if rise else "")
 
 
 def _sentence(text: str) -> str:

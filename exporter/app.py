@@ -108,6 +108,7 @@ class Exporter:
         config, web_config = self._load()
         names = [project.name for project in config.projects]
         self._metrics = SelfMetrics(names, alertmanagers(config), version=VERSION, revision=revision())
+        self._metrics.shard(options.shard.index, options.shard.total)
         self._metrics.reload(ok=True, epoch_seconds=now_ms() / 1000)
         self._store = Store.open(options.storage_path)
         self._publisher = Publisher(exposition(config), self._alerts_changed)
@@ -151,6 +152,11 @@ class Exporter:
         self._apply(self._config, before=None)
         self._metrics.store_size(self._store.size())
         self._web.start()
+        if not self._options.external_url:
+            self._log.warning(
+                "no --web.external-url is given; links in alerts lead to this address instead",
+                external_url=self._external_url(),
+            )
         self._loop.start()
         for address in self._web.addresses:
             self._log.info("listening", address=address)
@@ -259,6 +265,7 @@ class Exporter:
             self._options_of_alerts = notifier_options(config, self._external_url(), now_ms())
         if alerts_changed or before is None or before.metrics != config.metrics:
             self._publisher.show_on(exposition(config), self._options_of_alerts)
+        self._metrics.external_url(self._external_url())
         self._metrics.retain([project.name for project in config.projects], alertmanagers(config))
         for project in config.projects:
             self._metrics.poll_interval(project.name, config.poll.interval / 1000)

@@ -15,7 +15,11 @@ from exporter.core.records import EVENT_TYPES, RESULTS, STATUSES
 SERVICE = frozenset({"project", "service_id", "service_name"})
 # What Prometheus itself adds: to each series of a scrape, and as series of its own.
 TARGET = frozenset({"job", "instance"})
-OF_PROMETHEUS = {"up": TARGET, "ALERTS": frozenset({"alertname", "alertstate", "severity"}) | SERVICE}
+OF_PROMETHEUS = {
+    "up": TARGET,
+    "process_start_time_seconds": TARGET,
+    "ALERTS": frozenset({"alertname", "alertstate", "severity"}) | SERVICE,
+}
 
 # Labels whose values are known: a query with a misspelt value would find nothing, without an error.
 VALUES = {
@@ -61,12 +65,15 @@ def _own() -> str:
     for gauge in (
         metrics.rate,
         metrics.poll_interval,
+        metrics.sweep_duration,
         metrics.listed,
         metrics.clock_skew,
         metrics.token_expiry,
     ):
         gauge("p", 0)
     metrics.alerts_firing("", 0)
+    metrics.external_url("")
+    metrics.shard(0, 1)
     return metrics.render(openmetrics=False).decode()
 
 
@@ -105,7 +112,7 @@ def faults(query: str, recorded: Mapping[str, frozenset[str]] | None = None) -> 
             wrong += [
                 f"{node.func.name} of {selector.name}, which is no counter"
                 for selector in selectors(node.args[0].prettify())
-                if not str(selector.name).endswith(GROWING)
+                if not str(selector.name).endswith(GROWING) and ":" not in str(selector.name)
             ]
     return [f"{fault}: {query}" for fault in wrong]
 

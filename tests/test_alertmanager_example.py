@@ -86,10 +86,8 @@ def alert(name: str, **labels: str) -> dict[str, str]:
     ("target", "by"),
     [
         ("ModelArtsUpdateFailed", PUSHED),
-        ("ModelArtsServiceFailed", PUSHED),
-        ("ModelArtsServiceFailed", "ModelArtsUpdateFailed"),
-        ("ModelArtsAbnormalEvents", "ModelArtsUpdateFailed"),
-        ("ModelArtsAbnormalEventBurst", PUSHED),
+        ("ModelArtsAbnormalEvents", "ModelArtsServiceStoppedByCloud"),
+        ("ModelArtsInvocationsFailing", "ModelArtsServiceFailed"),
         ("ModelArtsEdgeNodeOperationFailed", "ModelArtsEdgeRolloutDegraded"),
         ("ModelArtsUpdateStuck", "ModelArtsUpdateStuckLong"),
         ("ModelArtsUpdateSlow", "ModelArtsUpdateStuck"),
@@ -103,23 +101,44 @@ def test_the_more_telling_alert_hides_the_other_of_the_same_service_alone(target
     assert not hidden(alert(by, **SERVICE), alert(target, **SERVICE))
 
 
-@pytest.mark.parametrize("by", ["ModelArtsFleetUpdateFailures", "ModelArtsFleetInhibitor"])
-def test_a_failing_fleet_hides_its_single_services_and_those_of_no_other_project(by: str) -> None:
-    fleet = alert(by, project="prod")
-    for name in (
-        PUSHED,
-        "ModelArtsUpdateFailed",
-        "ModelArtsUpdateFailingRepeatedly",
-        "ModelArtsServiceFailed",
-    ):
-        assert hidden(alert(name, **SERVICE), fleet)
-        assert not hidden(alert(name, project="test", service_id="s1"), fleet)
+@pytest.mark.parametrize(
+    ("fleet", "hides"),
+    [
+        ("updates", {PUSHED, "ModelArtsUpdateFailed", "ModelArtsUpdateFailingRepeatedly"}),
+        ("services", {"ModelArtsServiceFailed"}),
+        ("stuck", {"ModelArtsUpdateStuck", "ModelArtsUpdateStuckLong", "ModelArtsUpdateSlow"}),
+    ],
+)
+def test_a_failure_of_many_hides_the_alerts_of_its_own_services_and_kind_alone(
+    fleet: str, hides: set[str]
+) -> None:
+    inhibitor = alert("ModelArtsFleetInhibitor", **SERVICE, fleet=fleet)
+    assert {name for name in (*rules(), PUSHED) if hidden(alert(name, **SERVICE), inhibitor)} == hides
+    for name in hides:
+        assert not hidden(alert(name, project="prod", service_id="s2"), inhibitor)
+        assert not hidden(alert(name, project="test", service_id="s1"), inhibitor)
 
 
-def test_a_refused_credential_hides_what_follows_from_it() -> None:
+def test_no_alert_hides_a_page_that_may_be_about_another_failure() -> None:
+    critical = [PUSHED, *(name for name, severity in rules().items() if severity == "critical")]
+    hiding = {
+        (target, by)
+        for target in critical
+        for by in (*rules(), PUSHED)
+        if hidden(alert(target, **SERVICE), alert(by, **SERVICE))
+    }
+    assert hiding == {
+        ("ModelArtsUpdateFailed", PUSHED),  # the same failure, by definition
+        ("ModelArtsAbnormalEventBurst", "ModelArtsServiceStoppedByCloud"),
+    }
+
+
+def test_a_refused_credential_hides_the_tickets_that_follow_from_it() -> None:
     refused = alert("ModelArtsApiAuthFailing", project="prod")
-    for name in ("ModelArtsDataStale", "ModelArtsApiErrors", "ModelArtsTokenExpiresSoon"):
+    for name in ("ModelArtsApiErrors", "ModelArtsTokenExpiresSoon"):
         assert hidden(alert(name, project="prod"), refused)
+    # The rules themselves say nothing of old data while its cause is refused; later it may have another one.
+    assert not hidden(alert("ModelArtsDataStale", project="prod"), refused)
 
 
 def test_no_loss_of_sight_hides_a_failure() -> None:

@@ -73,7 +73,9 @@ def test_its_menu_leads_to_the_others_with_variables_and_time_kept(uid: str) -> 
 
 @EACH
 def test_its_variables_are_a_data_source_projects_and_services(uid: str) -> None:
-    source, *chosen = FOUND[uid]["templating"]["list"]
+    source, *chosen, exporter = FOUND[uid]["templating"]["list"]
+    assert (exporter["name"], exporter["hide"]) == ("exporter", 2)
+    assert exporter["datasource"]["uid"] == "${datasource}"
     assert (source["name"], source["label"]) == ("datasource", "Data source")
     assert (source["type"], source["query"]) == ("datasource", "prometheus")
     assert [variable["name"] for variable in chosen] == ["project", "service"]
@@ -216,8 +218,8 @@ def test_a_link_leads_to_one_of_the_five_and_takes_the_choice_and_the_time_along
             url = link["url"]
             for field in re.findall(r"\$\{__(?:data\.fields|field\.labels)\.(\w+)\}", url):
                 assert field in known, f"{field} is not among {known}"
-            if url.startswith("https://"):
-                continue  # a runbook, where the rules lead to
+            if url.startswith("${exporter:raw}/runbooks/"):
+                continue  # where the rules lead to
             assert re.match(r"/d/([\w-]+)\?", url)[1] in FOUND  # type: ignore[index]
             assert "${datasource:queryparam}" in url
             assert "${__url_time_range}" in url

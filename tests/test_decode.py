@@ -166,6 +166,20 @@ def test_lone_surrogates_in_a_body_become_replacement_characters() -> None:
     assert found.rows == (Event(1, "", "a\ufffdb"),)
 
 
+@pytest.mark.parametrize(
+    ("row", "pool"),
+    [
+        ({"cluster_id": "a", "config": [{"cluster_id": "b"}]}, "a"),
+        ({"cluster_id": " ", "config": [{}, {"cluster_id": "b"}]}, "b"),
+        ({"cluster_id": None, "config": None}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_pool_is_that_of_the_entry_or_else_of_its_config(row: dict[str, Any], pool: str) -> None:
+    body = json.dumps({"service_id": "s", "logs": [{"update_time": 1, "result": "FAIL", **row}]})
+    assert bodies.updates(body.encode(), "s").rows[0].cluster_id == pool
+
+
 def test_numbers_as_strings_everywhere() -> None:
     found = model(
         weight="70", instance_count="2", custom_spec={"cpu": "1.5", "memory": "2048", "gpu_p4": "1"}

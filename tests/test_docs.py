@@ -49,6 +49,7 @@ modelarts_service_last_update_nodes                        gauge     result
 modelarts_service_update_nodes_total                       counter   result
 modelarts_edge_node_operation_success                      gauge     node_id node_name operation
 modelarts_service_model_info                               gauge     {MODEL} specification
+modelarts_service_pool_info                                gauge     cluster_id
 modelarts_service_model_traffic_weight_ratio               gauge     {MODEL}
 modelarts_service_model_instances                          gauge     {MODEL}
 modelarts_service_model_cpu_cores                          gauge     {MODEL}
@@ -77,12 +78,15 @@ modelarts_restore_duration_seconds                         histogram
 # What is exposed of the exporter itself; all labels.
 OWN = """
 modelarts_exporter_build_info                              gauge     version revision python
+modelarts_exporter_web_info                                gauge     external_url
+modelarts_exporter_shard_info                              gauge     index total
 modelarts_exporter_api_requests_total                      counter   project endpoint code
 modelarts_exporter_api_request_duration_seconds            histogram project endpoint
 modelarts_exporter_api_rate_limit                          gauge     project
 modelarts_exporter_api_throttled_total                     counter   project
 modelarts_exporter_poll_duration_seconds                   histogram project
 modelarts_exporter_poll_interval_seconds                   gauge     project
+modelarts_exporter_sweep_duration_seconds                  gauge     project
 modelarts_exporter_last_list_timestamp_seconds             gauge     project
 modelarts_exporter_torn_reads_total                        counter   project
 modelarts_exporter_ledger_anomalies_total                  counter   project kind

@@ -208,6 +208,13 @@ def test_a_model_that_is_listed_twice_is_one_series_and_has_what_both_have() -> 
     assert shown(service(), "service_model_info") == {}
 
 
+def test_the_pool_is_that_of_the_newest_update_and_none_in_the_public_pool() -> None:
+    old, new = Update(NOW - 1, "SUCCESS", cluster_id="old"), Update(NOW, "RUNNING", cluster_id="new")
+    assert shown(service(old, new), "service_pool_info") == {"cluster_id=new": 1}
+    assert shown(service(old, Update(NOW, "RUNNING")), "service_pool_info") == {}
+    assert shown(service(), "service_pool_info") == {}
+
+
 def test_the_failure_info_is_there_exactly_while_the_service_fails() -> None:
     failed = service(Update(NOW, "FAIL"))
     assert shown(failed, "service_last_failure_info") == {"reason=other,message=": 1}

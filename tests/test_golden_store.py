@@ -40,6 +40,10 @@ EXPLAINED = "ModelArts.3520: no port, token=<secret>"
 # --- the only part that knows how the program is built --------------------------------------------------
 
 
+# Families that were added after the store was written. They have no lines here, but their heads would show.
+ADDED_SINCE = {"modelarts_service_pool_info"}
+
+
 class Program(PollerHarness):
     """A whole exporter with two projects: one counts the history of its first start, the other skips it."""
 
@@ -47,7 +51,10 @@ class Program(PollerHarness):
         super().__init__(clouds["prod"], clock, store, fetchers)
         classifier = Classifier([CustomRule("gpu_driver", "xid [0-9]+", "Reboot the node pool.")])
         self.publisher.show_on(
-            Exposition(service_families(Options()), PROJECT_FAMILIES),
+            Exposition(
+                [family for family in service_families(Options()) if family.name not in ADDED_SINCE],
+                PROJECT_FAMILIES,
+            ),
             NotifierOptions(
                 {"team": "ml"}, "http://exporter.example", classifier, MINUTE, 20 * SECOND, since=clock()
             ),

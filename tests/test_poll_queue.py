@@ -199,3 +199,53 @@ def test_services_whose_reads_fail_delay_no_others_of_their_urgency_by_more_than
             done = under_way.pop(0)
             services.end(done, fails=done.service_id in broken)
     assert max(order.index(service_id) for service_id in sound) <= 2 * len(sound)
+
+
+# --- how long a sweep takes -------------------------------------------------------------------------
+
+
+def read_one(services: Services, *, after: int, fails: bool = False) -> None:
+    job = services.take()
+    assert job is not None
+    services.tick += after
+    services.end(job, fails=fails)
+
+
+def test_a_sweep_takes_as_long_as_it_takes_to_try_every_service_and_at_least_the_interval() -> None:
+    services = Services([quiet("a"), quiet("b"), quiet("c")])
+    assert services.queue.sweep_ms == INTERVALS.sweep_interval
+    for fails in (False, True, False):
+        read_one(services, after=400 * SECOND, fails=fails)
+    assert services.queue.sweep_ms == 1200 * SECOND
+    # The next one is short, and only its end shows that.
+    read_one(services, after=SECOND)
+    read_one(services, after=SECOND)
+    assert services.queue.sweep_ms == 1200 * SECOND
+    while services.queue.sweep_ms == 1200 * SECOND:
+        read_one(services, after=SECOND)
+    assert services.queue.sweep_ms == INTERVALS.sweep_interval
+
+
+def test_a_sweep_that_goes_on_for_longer_than_the_last_one_shows() -> None:
+    services = Services([quiet("a"), quiet("b")])
+    read_one(services, after=700 * SECOND)
+    assert services.queue.sweep_ms == 700 * SECOND
+
+
+def test_a_sweep_does_not_wait_for_a_service_that_is_gone() -> None:
+    services = Services([quiet("a"), quiet("b"), quiet("c")])
+    read_one(services, after=400 * SECOND)
+    services.queue.end("b")
+    read_one(services, after=400 * SECOND)
+    assert services.queue.sweep_ms == 800 * SECOND
+    services.tick += 900 * SECOND
+    assert services.queue.sweep_ms == 800 * SECOND  # a new one has begun, and nobody was read in it
+
+
+def test_the_time_in_which_nothing_may_be_read_is_no_part_of_a_sweep() -> None:
+    services = Services([quiet("a"), quiet("b")])
+    read_one(services, after=SECOND)
+    services.tick += 10_000 * SECOND
+    services.queue.restart_sweep(services.tick)
+    read_one(services, after=SECOND)
+    assert services.queue.sweep_ms == INTERVALS.sweep_interval

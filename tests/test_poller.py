@@ -881,6 +881,19 @@ def test_a_quiet_fleet_costs_one_list_an_interval_and_two_reads_a_service_and_sw
     assert spent["logs"] == spent["events"] == pytest.approx(50 * sweeps, abs=5)
 
 
+def test_the_time_of_a_sweep_is_shown_and_a_refused_login_is_no_part_of_it(clock: Clock) -> None:
+    rig = started(fleet(clock, 5), clock)
+    took = rig.own("modelarts_exporter_sweep_duration_seconds", project="prod")
+    assert took == PACE.sweep_interval / SECOND
+    for endpoint in ("list", "logs", "events"):
+        rig.cloud.failures[endpoint] = Refused("no")
+    rig.pass_time(HOUR)
+    rig.cloud.failures.clear()
+    rig.pass_time(2 * PACE.sweep_interval)
+    took = rig.own("modelarts_exporter_sweep_duration_seconds", project="prod")
+    assert took == pytest.approx(PACE.sweep_interval / SECOND, rel=0.1)
+
+
 def test_a_change_costs_four_quick_looks(clock: Clock) -> None:
     rig = started(fleet(clock, 50), clock)
     quiet = bill(rig, HOUR)

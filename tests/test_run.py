@@ -64,6 +64,12 @@ def test_it_starts_is_ready_shows_the_services_and_ends(cloud: Cloud, url: str, 
         exporter.ready()
         exporter.await_value(1, TOTAL, result="FAIL")
         assert value(exporter.metrics(), "modelarts_services", project="prod") == 1
+        assert value(exporter.metrics(), "modelarts_exporter_sweep_duration_seconds", project="prod") == 5
+        assert value(exporter.metrics(), "modelarts_exporter_shard_info", index="0", total="1") == 1
+        (info,) = samples(exporter.metrics(), "modelarts_exporter_web_info")
+        taken_address = info.labels["external_url"]
+        assert taken_address.endswith(f":{exporter.address.rpartition(':')[2]}")
+        assert f"external_url={taken_address}" in exporter.output(), "told in the log"
         assert "prod" in exporter.get("/").text
         reload = requests.post(f"{exporter.url}/-/reload", timeout=PATIENCE_SECONDS)
         assert (reload.status_code, "--web.enable-lifecycle" in reload.text) == (403, True)

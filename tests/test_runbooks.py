@@ -1,6 +1,9 @@
 """Alerts, runbooks, queries and links hold together."""
 
 import re
+import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,16 @@ import pytest
 import yaml
 
 from exporter.core.classifier.remedies import REMEDIES
+from exporter.emulator import (
+    DEFAULT_ACCESS_KEY,
+    DEFAULT_DOMAIN,
+    DEFAULT_PASSWORD,
+    DEFAULT_PROJECT,
+    DEFAULT_SECRET_KEY,
+    DEFAULT_USER,
+    Cloud,
+    Server,
+)
 from tests import promql
 
 ROOT = Path(__file__).parents[1]
@@ -87,3 +100,90 @@ def test_every_cause_has_its_remedy_where_a_failed_update_is_treated(alert: str)
 
 def section(page: Path, heading: str) -> str:
     return page.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+
+
+# --- followed word by word, with bash and curl against the emulator -----------------------------------
+
+
+@pytest.fixture(name="cloud", scope="module")
+def _cloud() -> Iterator[tuple[str, str]]:
+    """An emulated cloud with one service: its URL, and the id of the service."""
+    cloud = Cloud(lambda: time.time_ns() // 1_000_000)
+    service_id = cloud.add_service(name="chat")
+    cloud.add_update(service_id, "FAIL")
+    cloud.add_event(service_id, "abnormal", "failed to pull image, retry later")
+    with Server(cloud) as server:
+        yield server.url, service_id
+
+
+def recipe(sign_in: str) -> str:
+    """The block of docs/alerts.md for one way to sign in, after its bold name."""
+    page = (ROOT / "docs" / "alerts.md").read_text().partition("## Asking the cloud by hand")[2]
+    return page.partition(f"**{sign_in}**")[2].partition("```sh\n")[2].partition("```")[0]
+
+
+def bash(script: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["bash", "-c", script], input=typed, capture_output=True, text=True, check=False)
+
+
+def asked(cloud: tuple[str, str], sign_in: str, then: str, typed: str = "", **values: str) -> str:
+    """What the runbooks' requests answer after this way to sign in, with these values filled in."""
+    url, service_id = cloud
+    script = recipe(sign_in)
+    for name, value in values.items():
+        script, found = re.subn(rf"\b{name}=[^\s#]+", f"{name}={value}", script)
+        assert found, name
+    known = f"ENDPOINT={url} PROJECT_ID={DEFAULT_PROJECT} SERVICE_ID={service_id}\n"
+    done = bash(known + script + then, typed)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+REQUESTS = sorted(
+    {
+        line.strip()
+        for page in PAGES
+        for line in page.read_text().splitlines()
+        if '-H "X-Auth-Token: $TOKEN"' in line
+    }
+)
+
+
+@pytest.mark.parametrize("sign_in", ["password", "access key"])
+def test_every_request_of_a_runbook_is_answered_after_signing_in_as_the_page_says(
+    sign_in: str, cloud: tuple[str, str]
+) -> None:
+    every = "".join(f"{request} -w '\\n%{{http_code}}\\n'\n" for request in REQUESTS)
+    if sign_in == "password":
+        user = {"IAM_ENDPOINT": f"{cloud[0]}/v3", "IAM_USER": DEFAULT_USER, "IAM_DOMAIN": DEFAULT_DOMAIN}
+        said = asked(cloud, sign_in, every, DEFAULT_PASSWORD + "\n", **user)
+        assert re.findall(r"^(\d{3})$", said, re.MULTILINE) == ["200"] * len(REQUESTS)
+    else:
+        said = asked(
+            cloud, sign_in, "\n".join(REQUESTS), DEFAULT_SECRET_KEY + "\n", ACCESS_KEY=DEFAULT_ACCESS_KEY
+        )
+    assert len(re.findall(r'^\{"service_id"|^\{"total_count"|\}\{"', said, re.MULTILINE)) == len(REQUESTS), (
+        said
+    )
+    assert "error_code" not in said
+
+
+def test_a_token_file_signs_in_too(cloud: tuple[str, str], tmp_path: Path) -> None:
+    user = {"IAM_ENDPOINT": f"{cloud[0]}/v3", "IAM_USER": DEFAULT_USER, "IAM_DOMAIN": DEFAULT_DOMAIN}
+    file = tmp_path / "token"
+    asked(cloud, "password", f'printf %s "$TOKEN" >{file}\n', DEFAULT_PASSWORD + "\n", **user)
+    url, _ = cloud
+    script = recipe("token file").replace("/run/secrets/token", str(file))
+    known = f"ENDPOINT={url} PROJECT_ID={DEFAULT_PROJECT}\n"
+    assert (
+        '"chat"'
+        in bash(
+            known + script + 'curl -sS -H "X-Auth-Token: $TOKEN" "$ENDPOINT/v1/$PROJECT_ID/services"'
+        ).stdout
+    )
+
+
+def test_a_wrong_password_says_so(cloud: tuple[str, str]) -> None:
+    user = {"IAM_ENDPOINT": f"{cloud[0]}/v3", "IAM_USER": DEFAULT_USER, "IAM_DOMAIN": DEFAULT_DOMAIN}
+    said = asked(cloud, "password", "", "wrong\n", **user)
+    assert re.search(r"^No token: .*(password|unauthorized|401)", said, re.IGNORECASE | re.MULTILINE), said

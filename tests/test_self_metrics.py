@@ -76,6 +76,10 @@ def test_each_call_is_seen_in_its_metric(metrics: SelfMetrics) -> None:
     metrics.listed("prod", 1.7e9)
     metrics.poll_duration("prod", 2)
     metrics.poll_interval("prod", 30)
+    metrics.sweep_duration("prod", 300)
+    metrics.external_url("http://before:10155")
+    metrics.external_url("http://exporter:10155")
+    metrics.shard(1, 3)
     metrics.rate("prod", 4.5)
     metrics.commit(0.002)
     metrics.store_size(4096)
@@ -93,6 +97,10 @@ def test_each_call_is_seen_in_its_metric(metrics: SelfMetrics) -> None:
     assert value(metrics, "last_list_timestamp_seconds", project="prod") == 1.7e9
     assert value(metrics, "poll_duration_seconds_sum", project="prod") == 2
     assert value(metrics, "poll_interval_seconds", project="prod") == 30
+    assert value(metrics, "sweep_duration_seconds", project="prod") == 300
+    assert value(metrics, "web_info", external_url="http://exporter:10155") == 1
+    assert value(metrics, "web_info", external_url="http://before:10155") is None
+    assert value(metrics, "shard_info", index="1", total="3") == 1
     assert value(metrics, "api_rate_limit", project="prod") == 4.5
     assert value(metrics, "store_commit_duration_seconds_sum") == 0.002
     assert value(metrics, "store_size_bytes") == 4096

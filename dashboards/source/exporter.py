@@ -5,7 +5,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from dashboards.source import links
 from dashboards.source.exporter_cloud import api, budget, polls
 from dashboards.source.exporter_self import pushes, resources, store
-from dashboards.source.exporter_state import now, unreadable, what_to_do
+from dashboards.source.exporter_state import now, sight, unreadable, what_to_do
 from dashboards.source.frame import dashboard as frame
 from dashboards.source.layout import Row
 
@@ -17,7 +17,7 @@ def dashboard() -> model.Dashboard:
         "Exporter",
         "Is what the exporter shows fresh and whole, and if not, whose fault is it?",
         [
-            Row("Now", now(), [what_to_do(), unreadable()]),
+            Row("Now", now(), sight(), [what_to_do(), unreadable()]),
             Row("The cloud's API", api(), budget()),
             Row("Polls", polls()),
             Row("Pushed alerts and the store", pushes(), store()),

@@ -13,6 +13,7 @@ from dashboards.source.tables import PROJECT, SERVICE_ID, Column, grid
 from dashboards.source.targets import Ask
 
 SMALL = Size(3, 4)
+QUARTER = Size(6, 4)
 
 NONE_IS_WELL: Steps = ((None, states.WELL), (1, states.BROKEN))
 # Somewhat more than twice the usual interval of 30 s, and where ModelArtsDataStale fires.
@@ -105,6 +106,55 @@ def now() -> list[model.Panel]:
             SMALL,
             "none",
             mode=common.BigValueTextMode.NAME,
+        ),
+    ]
+
+
+def sight() -> list[model.Panel]:
+    """Whether anything is out of sight while all else looks well."""
+    return [
+        number(
+            Words(
+                "Stores not writable",
+                "Exporters that cannot store what they read, and so show nothing new.",
+                "Not scraped",
+            ),
+            [Ask(how_many("modelarts_exporter_store_writable == 0", "modelarts_exporter_store_writable"))],
+            QUARTER,
+            "none",
+            steps=NONE_IS_WELL,
+        ),
+        number(
+            Words(
+                "Shards",
+                "Shards that Prometheus has a target of, by the number that they name. The services of a "
+                "missing one are watched by nobody.",
+                "Not scraped",
+            ),
+            [Ask("count by (total) (max by (index, total) (modelarts_exporter_shard_info))", "of {{total}}")],
+            QUARTER,
+            "none",
+            mode=common.BigValueTextMode.VALUE_AND_NAME,
+        ),
+        number(
+            Words(
+                "Oldest read",
+                "Since when the service that waits longest was not read. After three sweeps it is an alert.",
+                "No service was read",
+            ),
+            [Ask(f"max(time() - max {BY_SERVICE} ({service('service_last_poll_timestamp_seconds')}))")],
+            QUARTER,
+            "s",
+        ),
+        number(
+            Words(
+                "Sweep",
+                "Time in which every service is read once, of the project where that takes longest.",
+                "No project was ever listed",
+            ),
+            [Ask(f"max({project('exporter_sweep_duration_seconds')})")],
+            QUARTER,
+            "s",
         ),
     ]
 

@@ -12,6 +12,7 @@ from dashboards.source.targets import DATASOURCE
 REFRESHES = ["1m", "5m", "15m", "1h"]
 
 _ALL = ".+"
+_EXPORTER = "label_values(modelarts_exporter_web_info, external_url)"
 
 
 def dashboard(
@@ -79,6 +80,16 @@ def _variables(*, one_service: bool) -> list[model.VariableModel]:
             # Labels come sorted by name, so the id is before the name.
             regex='/service_id="(?<value>[^"]+)".*service_name="(?<text>[^"]*)"/',
             several=not one_service,
+        ),
+        # For links: where the exporter's own pages are.
+        model.VariableModel(
+            type_val=model.VariableType.QUERY,
+            name="exporter",
+            hide=model.VariableHide.HIDE_VARIABLE,
+            datasource=DATASOURCE,
+            query=_EXPORTER,
+            definition=_EXPORTER,
+            refresh=model.VariableRefresh.ON_DASHBOARD_LOAD,
         ),
     ]
 

@@ -1,8 +1,5 @@
 """Links from one dashboard to another that keep the variables and the time range."""
 
-from pathlib import Path
-
-import yaml
 from grafana_foundation_sdk.models import dashboard as model
 
 TAG = "modelarts"
@@ -12,6 +9,9 @@ SERVICE = "modelarts-service"
 EDGE = "modelarts-edge"
 DELIVERY = "modelarts-delivery"
 EXPORTER = "modelarts-exporter"
+
+# The variable `exporter` is the address that the exporter says is its own.
+_RUNBOOKS = "${exporter:raw}/runbooks"
 
 _KEPT = "${datasource:queryparam}&${__url_time_range}"
 
@@ -46,18 +46,13 @@ def dropdown() -> model.DashboardLink:
 
 
 def to_runbook_of_row() -> model.DashboardLink:
-    """From the row of an alert to its runbook, the same as in the rules."""
-    return _link("Open the runbook", f"{_runbooks()}/${{__data.fields.alertname}}.md")
+    """From the row of an alert to its runbook on the exporter's own pages, as in the rules."""
+    return _link("Open the runbook", f"{_RUNBOOKS}/${{__data.fields.alertname}}")
 
 
 def to_causes() -> model.DashboardLink:
-    """From a reason to its remedy; the page is beside the folder of the runbooks."""
-    return _link("What to do about it", f"{_runbooks().rpartition('/')[0]}/causes.md")
-
-
-def _runbooks() -> str:
-    config = Path(__file__).parents[2] / "alerts" / "config.yml"
-    return str(yaml.safe_load(config.read_text(encoding="utf-8"))["runbooks"]).rstrip("/")
+    """From a reason to the table of remedies, which the runbook of a failed update has."""
+    return _link("What to do about it", f"{_RUNBOOKS}/ModelArtsUpdateFailed#mitigation")
 
 
 def _to_service(title: str, project: str, service_id: str) -> model.DashboardLink:

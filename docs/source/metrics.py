@@ -71,12 +71,15 @@ def _own() -> str:
     for gauge in (
         metrics.rate,
         metrics.poll_interval,
+        metrics.sweep_duration,
         metrics.listed,
         metrics.clock_skew,
         metrics.token_expiry,
     ):
         gauge("a project", 0)
     metrics.alerts_firing("", 0)
+    metrics.external_url("")
+    metrics.shard(0, 1)
     text = metrics.render(openmetrics=False).decode()
     found = [f for f in text_string_to_metric_families(text) if f.name.startswith("modelarts_exporter_")]
     return _rows((_shown_name(f), f.type, _labels(f), f.documentation) for f in found)

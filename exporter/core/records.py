@@ -68,6 +68,7 @@ class Update(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     nodes_succeeded: int | None = None  # success_num, edge only
     nodes_failed: int | None = None  # failed_num, edge only
     nodes: tuple[NodeResult, ...] = ()
+    cluster_id: str = ""  # the dedicated pool; empty in the public one
 
     @property
     def settled(self) -> bool:

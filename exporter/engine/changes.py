@@ -65,6 +65,7 @@ class ProjectChange(NamedTuple):
     polls: tuple[PollOutcome, ...] = ()
     poll_seconds: tuple[float, ...] = ()
     rate: float | None = None  # requests per second that are allowed now
+    sweep_seconds: float | None = None  # how long it takes now to read every service once
 
 
 class ChangeSet(NamedTuple):

@@ -45,6 +45,10 @@ class PollQueue:
         self._reading: dict[str, PollJob] = {}
         self._failed_before: set[str] = set()  # of those being read, whose last read had failed
         self._turn = 0
+        # A sweep begins when the one before it ended, and ends when every service was tried since.
+        self._sweep_begun: int | None = None  # None until there is a service
+        self._sweep_waits_for: set[str] = set()
+        self._last_sweep_ms = self._this_sweep_ms = 0
 
     def reconfigure(
         self, intervals: PollIntervals, concurrency: int, states: Iterable[ServiceState], now: int
@@ -72,8 +76,33 @@ class PollQueue:
         self._collect(now)
         return frozenset(self._waiting.keys() | self._reading.keys())
 
+    @property
+    def sweep_ms(self) -> int:
+        """How long it takes at present to read every service once, at least `sweep_interval`.
+
+        It is the time of the last sweep, or of the present one if that has lasted longer already. A service
+        that cannot be read counts as read once it was tried.
+        """
+        return max(self._intervals.sweep_interval, self._last_sweep_ms, self._this_sweep_ms)
+
+    def restart_sweep(self, now: int) -> None:
+        """Nothing may be read at present; how long that lasts is no part of the time that a sweep takes."""
+        self._sweep_begun, self._sweep_waits_for = now, set(self._poll_states)
+        self._this_sweep_ms = 0
+
+    def _swept(self, service_id: str, now: int) -> None:
+        self._sweep_waits_for.discard(service_id)
+        if self._sweep_begun is not None:
+            self._this_sweep_ms = now - self._sweep_begun
+        if not self._sweep_waits_for:
+            self._last_sweep_ms = self._this_sweep_ms
+            self.restart_sweep(now)
+
     def begin(self, state: ServiceState, now: int) -> None:
         """A service is there that was not, or must be read anew."""
+        if self._sweep_begun is None:
+            self._sweep_begun = now
+        self._sweep_waits_for.add(state.row.service_id)
         changed = schedule.changed_before(state, self._intervals)
         self._poll_states[state.row.service_id] = PollState(changed_at=now if changed else None)
         self.plan(state, now)
@@ -90,6 +119,7 @@ class PollQueue:
         for memory in (self._poll_states, self._next_polls, self._waiting, self._reading):
             memory.pop(service_id, None)
         self._failed_before.discard(service_id)
+        self._sweep_waits_for.discard(service_id)
 
     def was_read(self, result: PollResult, state: ServiceState, now: int) -> None:
         """A read is over, and `state` is what it made of the service."""
@@ -102,6 +132,7 @@ class PollQueue:
             full_at=job.begun if result.whole else poll_state.full_at,
             failures=0 if result.error is None else poll_state.failures + 1,
         )
+        self._swept(job.service_id, now)
         self.plan(state, now)
 
     def returned(self, job: PollJob) -> bool:

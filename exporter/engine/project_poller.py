@@ -168,6 +168,8 @@ class ProjectPoller:
         before = self._state.error
         if not self._login_refused or (isinstance(result, RemoteError) and result.lasting != before):
             self._lists.append(ListOutcome(now, result, before))
+        if self._login_refused:
+            self._queue.restart_sweep(tick)
         if isinstance(result, RemoteError):
             self._state.list_failed(result.lasting)
             return
@@ -242,7 +244,9 @@ class ProjectPoller:
             tuple(self._polls),
             tuple(self._poll_seconds),
         )
-        return None if found == self._last_written else found._replace(rate=self.resources.rate())
+        if found == self._last_written:
+            return None
+        return found._replace(rate=self.resources.rate(), sweep_seconds=self._queue.sweep_ms / 1000)
 
     def _call_totals(
         self, services: dict[str, StateChange], *, totals_changed: bool

@@ -50,6 +50,8 @@ class Reporter:
             self._metrics.poll_duration(project, seconds)
         if change.rate is not None:
             self._metrics.rate(project, change.rate)
+        if change.sweep_seconds is not None:
+            self._metrics.sweep_duration(project, change.sweep_seconds)
 
     def _report_list(self, project: str, listed: ListOutcome) -> None:
         result, before = listed.result, listed.error_before

@@ -161,13 +161,11 @@ def _edge_full(system: AlertingSystem, expected: ExpectedNotifications) -> None:
         service.begin()
         service.say("Failed to deploy the service on node node-0: the node is abnormal.")
         service.end("FAIL", nodes=[False, False, False])
-    for alertname in (PUSHED_ALERT, "ModelArtsEdgeRolloutDegraded"):
-        expected.expect(alertname)
+    expected.expect(PUSHED_ALERT)
     wait_for_all(expected)
     let_time_pass()
     service.begin()
-    for alertname in (PUSHED_ALERT, "ModelArtsEdgeRolloutDegraded"):
-        expected.expect(alertname, "resolved")
+    expected.expect(PUSHED_ALERT, "resolved")
     service.end("SUCCESS", nodes=[True, True, True])
     wait_for_all(expected)
 

@@ -35,6 +35,7 @@ SERVICE = (
     "last_update_nodes",
     "update_nodes_total",
     "model_info",
+    "pool_info",
     "model_traffic_weight_ratio",
     "model_instances",
     "model_cpu_cores",
@@ -69,6 +70,8 @@ PROJECT = (
 
 EXPORTER = (
     "build_info",
+    "web_info",
+    "shard_info",
     "api_requests_total",
     "api_rate_limit",
     "api_throttled_total",
@@ -79,6 +82,7 @@ EXPORTER = (
     "poll_duration_seconds_sum",
     "poll_duration_seconds_count",
     "poll_interval_seconds",
+    "sweep_duration_seconds",
     "last_list_timestamp_seconds",
     "torn_reads_total",
     "ledger_anomalies_total",

@@ -119,6 +119,9 @@ def _update(row: Any) -> Update:
     update_time = time_ms(row.get("update_time")) if isinstance(row, dict) else None
     if update_time is None:
         raise NotUnderstood("An entry of the update log has no usable update_time.")
+    # The pool is named by the entry, by each model's configuration, or by both (ModelArts, API Reference,
+    # "Querying Service Update Logs").
+    pools = (text(of.get("cluster_id")).strip() for of in (row, *_objects(row.get("config"))))
     return Update(
         update_time=update_time,
         result=text(row.get("result")).strip(),
@@ -126,6 +129,7 @@ def _update(row: Any) -> Update:
         nodes_succeeded=count(row.get("success_num")),
         nodes_failed=count(row.get("failed_num")),
         nodes=tuple(_node(entry) for entry in _objects(row.get("result_detail"))),
+        cluster_id=next(filter(None, pools), ""),
     )
 
 

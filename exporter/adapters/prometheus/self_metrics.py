@@ -63,6 +63,12 @@ class SelfMetrics:
         self._build_info = self._gauge(
             "build_info", "What this program was built from, always 1", "version", "revision", "python"
         )
+        self._web_info = self._gauge(
+            "web_info", "Where readers find the exporter's pages, always 1", "external_url"
+        )
+        self._shard_info = self._gauge(
+            "shard_info", "Which of how many exporters that share a fleet, always 1", "index", "total"
+        )
         self._requests = self._counter(
             "api_requests", "Requests to the cloud, by HTTP status or error", "project", "endpoint", "code"
         )
@@ -85,6 +91,12 @@ class SelfMetrics:
         )
         self._poll_interval = self._gauge(
             "poll_interval_seconds", "Time between two lists, as configured", "project"
+        )
+        self._sweep_duration = self._gauge(
+            "sweep_duration_seconds",
+            "Time in which every service is read once: the last time or this time, the longer one, and at"
+            " least the interval that is configured",
+            "project",
         )
         self._last_list = self._gauge(
             "last_list_timestamp_seconds", "When the last complete list was read", "project"
@@ -201,9 +213,22 @@ class SelfMetrics:
         """How often the list is read."""
         self._of(self._poll_interval, project).set(seconds)
 
+    def sweep_duration(self, project: str, seconds: float) -> None:
+        """How long it takes at present to read every service once."""
+        self._of(self._sweep_duration, project).set(seconds)
+
     def rate(self, project: str, per_second: float) -> None:
         """Requests per second that the limiter allows now."""
         self._of(self._rate_limit, project).set(per_second)
+
+    def external_url(self, url: str) -> None:
+        """Where readers find the pages, from now on."""
+        self._web_info.clear()
+        self._web_info.labels(url).set(1)
+
+    def shard(self, index: int, total: int) -> None:
+        """Ours is the share `index`, counted from 0, of `total`."""
+        self._shard_info.labels(index, total).set(1)
 
     def commit(self, seconds: float) -> None:
         """A commit is durable."""
@@ -274,7 +299,7 @@ class SelfMetrics:
     def _of_projects(self) -> tuple[Counter | Gauge | Histogram, ...]:
         return (
             *(self._requests, self._request_duration, self._rate_limit, self._throttled),
-            *(self._poll_duration, self._poll_interval, self._last_list, self._torn),
+            *(self._poll_duration, self._poll_interval, self._sweep_duration, self._last_list, self._torn),
             *(self._anomalies, self._unknown, self._unclassified, self._clock_skew, self._token_expiry),
         )
 

@@ -1,4 +1,4 @@
-"""The metrics of the models of a service's newest update."""
+"""The metrics of what a service's newest update deploys: its models, and the pool that they run in."""
 
 from collections.abc import Callable, Iterable
 
@@ -31,6 +31,13 @@ def _info(view: ServiceView) -> Iterable[Sample]:
     return [Sample("", view.labels + labels, 1) for labels in rows]
 
 
+def _pool(view: ServiceView) -> Iterable[Sample]:
+    newest = view.state.newest
+    if newest is None or not newest.cluster_id:
+        return ()
+    return (Sample("", (*view.labels, ("cluster_id", label_text(newest.cluster_id))), 1),)
+
+
 def _value_of(pick: Callable[[Model], float | None]) -> Samples:
     """A number of each model that has it."""
 
@@ -49,6 +56,12 @@ def _value_of(pick: Callable[[Model], float | None]) -> Samples:
 
 FAMILIES = (
     gauge("service_model_info", "A model of the newest update; always 1.", _info, *_LABELS, "specification"),
+    gauge(
+        "service_pool_info",
+        "The dedicated pool of the newest update, absent in the public pool; always 1.",
+        _pool,
+        "cluster_id",
+    ),
     gauge(
         "service_model_traffic_weight_ratio",
         "Share of the traffic, 0 to 1.",
