@@ -1,16 +1,18 @@
 """The second leg of alerting: a thread for each Alertmanager that keeps it told of every alert."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Condition, Thread
+from typing import NamedTuple
 
-from exporter.adapters.alertmanager import AlertmanagerClient, Reply
+from exporter.adapters.alertmanager import AlertmanagerClient, Reply, Standing
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.core.alerting.notifications import (
+    HEARTBEAT_MS,
+    RETRY_MS,
     Alert,
     Key,
     LastSend,
     NotifierOptions,
-    PostableAlert,
     batches,
     due,
     postable,
@@ -21,9 +23,25 @@ from exporter.engine.reporter import Reporter
 # alert when it was restarted, and should hear of the pushed one before it hears of the rule's.
 _AGAIN_MS = 5_000
 
+# Clocks that differ by less do no harm: an end lies one resend in the past, and a lease is minutes long. The
+# header names a whole second, and an answer may take some.
+_SAME_CLOCK_MS = 5_000
+
+
+class _Exchange(NamedTuple):
+    """What came of one request; `done`: nothing of it has to be tried again."""
+
+    error: str
+    done: bool
+    down: bool
+
 
 class SendLoop:
     """One Alertmanager and what it was told.
+
+    Each peer judges by its own clock whether an alert is over, and peers may differ. So each is sent times of
+    its own clock, as its answers show it. The first post is empty, to see that clock before an alert is sent.
+    Where there is nothing to send for a while, an empty post shows whether a peer still takes any.
 
     Args:
         name: its label in the metrics, without secrets.
@@ -56,6 +74,8 @@ class SendLoop:
         )
         self._metrics, self._reporter, self._clock, self._on_bug = metrics, reporter, clock, on_bug
         self._sent: dict[Key, LastSend] = {}
+        self._posted_at: int | None = None
+        self._ahead = 0  # its clock minus ours, ms
         self._error = ""
         self._changed = Condition()
         self._woken = self._stopped = False
@@ -82,30 +102,66 @@ class SendLoop:
         self._sent = {key: sent for key, sent in self._sent.items() if key in alerts}
         keys, again = due(alerts, self._sent, self._clock(), self._options)
         errors = []
-        for batch in batches(keys, self._sent):
-            if self._stopped:
-                break
-            # A lease begins when it is sent, and a slow peer takes its time for each batch.
-            now = self._clock()
-            reply = self._send({key: postable(alerts[key], now, self._options) for key in batch}, now)
-            errors.append(reply.error)
-            if len(reply.taken) + len(reply.rejected) < len(batch):
-                resend = self._options.resend
-                again = self._clock() + (min(_AGAIN_MS, resend) if reply.down else resend)
+        for exchange in self._exchanges(alerts, keys):
+            errors.append(exchange.error)
+            if not exchange.done:
+                again = self._clock() + min(_AGAIN_MS if exchange.down else RETRY_MS, self._options.resend)
+            if exchange.down or self._stopped:
                 break
         if errors:
             self._tell(next(filter(None, errors), ""))
-        return again
+        return again if self._posted_at is None else min(again, self._posted_at + HEARTBEAT_MS)
 
-    def _send(self, batch: Mapping[Key, PostableAlert], now: int) -> Reply:
-        reply = self._alertmanager.send(list(batch.values()))
+    def _exchanges(self, alerts: Mapping[Key, Alert], keys: Sequence[Key]) -> Iterator[_Exchange]:
+        idle = self._posted_at is None or (
+            not keys and not 0 <= self._clock() - self._posted_at < HEARTBEAT_MS
+        )
+        if idle and not self._stopped:
+            reply = self._post({})
+            yield _Exchange(reply.error, not reply.error, reply.down)
+        unconfirmed = [key for key in keys if not alerts[key].confirmed]
+        if unconfirmed:
+            standing = self._alertmanager.standing()
+            yield _Exchange(standing.error, not standing.down, standing.down)
+            withheld = {key for key in unconfirmed if not self._stands(key, alerts[key], standing)}
+            now = self._clock()
+            self._sent |= {key: LastSend(alerts[key], now, withheld=True) for key in withheld}
+            keys = [key for key in keys if key not in withheld]
+        for batch in batches(keys, self._sent):
+            if self._stopped:
+                return
+            reply = self._post({key: alerts[key] for key in batch})
+            done = len(reply.taken) + len(reply.rejected) == len(batch)
+            yield _Exchange(reply.error, done, reply.down)
+            if not done:
+                return
+
+    def _stands(self, key: Key, alert: Alert, standing: Standing) -> bool:
+        if not standing.error:
+            return alert.labels in standing.labels
+        # It does not say: go on with what it was told, and begin nothing.
+        return key in self._sent and not self._sent[key].withheld
+
+    def _post(self, batch: Mapping[Key, Alert]) -> Reply:
+        # A lease begins when it is sent, and a slow peer takes its time for each batch.
+        now = self._posted_at = self._clock()
+        told = {key: postable(alert, now, self._options, self._ahead) for key, alert in batch.items()}
+        reply = self._alertmanager.send(list(told.values()))
+        if reply.clock is not None:
+            self._compare_clocks(reply.clock - self._clock())
         taken, rejected = set(reply.taken), set(reply.rejected)
-        for key, told in batch.items():
-            if told in taken or told in rejected:
-                self._sent[key] = LastSend(told.alert, now, rejected=told in rejected)
-        self._metrics.notifications(self._name, "sent", len(taken))
-        self._metrics.notifications(self._name, "failed", len(batch) - len(taken))
+        for key, message in told.items():
+            if message in taken or message in rejected:
+                self._sent[key] = LastSend(message.alert, now, rejected=message in rejected)
+        sent, wanted = (len(taken), len(batch)) if batch else (int(not reply.error), 1)
+        self._metrics.notifications(self._name, "sent", sent)
+        self._metrics.notifications(self._name, "failed", wanted - sent)
         return reply
+
+    def _compare_clocks(self, ahead: int) -> None:
+        if abs(ahead - self._ahead) > _SAME_CLOCK_MS:
+            self._ahead = ahead if abs(ahead) > _SAME_CLOCK_MS else 0
+            self._reporter.clock_ahead(self._name, self._ahead / 1000)
 
     def _tell(self, error: str) -> None:
         if error != self._error:
