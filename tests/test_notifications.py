@@ -14,9 +14,9 @@ from exporter.core.accounting.service_state import AlertState, FailureEvent, Ser
 from exporter.core.alerting.alert_state import with_alert_state
 from exporter.core.alerting.notifications import (
     END_REPEATED_MS,
+    HEARTBEAT_MS,
     LARGEST_BATCH,
     LONGEST_DOWNTIME_MS,
-    RETRY_MS,
     Alert,
     Key,
     LastSend,
@@ -338,8 +338,8 @@ def test_one_that_is_confirmed_after_it_was_withheld_waits_for_its_cause_and_for
 def test_one_that_was_rejected_is_tried_again_within_a_minute_whatever_the_resend_interval() -> None:
     slow = ALERTING._replace(resend=10 * MINUTE)
     rejected = {KEY: LastSend(FIRING, NOW, rejected=True)}
-    assert due({KEY: FIRING}, rejected, NOW + RETRY_MS - 1, slow) == ([], NOW + RETRY_MS)
-    assert due({KEY: FIRING}, rejected, NOW + RETRY_MS, slow)[0] == [KEY]
+    assert due({KEY: FIRING}, rejected, NOW + HEARTBEAT_MS - 1, slow) == ([], NOW + HEARTBEAT_MS)
+    assert due({KEY: FIRING}, rejected, NOW + HEARTBEAT_MS, slow)[0] == [KEY]
 
 
 # --- an Alertmanager with another clock --------------------------------------------------------------------

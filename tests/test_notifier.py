@@ -670,6 +670,8 @@ def test_what_a_replica_that_sees_has_ended_is_not_begun_again_by_one_that_is_bl
         for exporter in (seeing, blind):
             exporter.pass_time(5 * SECOND)
             ended.append(firing(server, clock()) == [])
+    told = [call.args[0] for call in blind.log.calls if "cannot list alerts" in call.args[0]]
+    assert len(told) == (not lists)
     assert ended[-1] == lists, "without the list it goes on, as one that is alone must"
     assert not lists or ended == sorted(ended)
 

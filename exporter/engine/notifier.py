@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Condition, Thread
-from typing import NamedTuple
 
 from exporter.adapters.alertmanager import AlertmanagerClient, Reply, Standing
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.core.alerting.notifications import (
     HEARTBEAT_MS,
-    RETRY_MS,
     Alert,
     Key,
     LastSend,
@@ -26,14 +24,6 @@ _AGAIN_MS = 5_000
 # Clocks that differ by less do no harm: an end lies one resend in the past, and a lease is minutes long. The
 # header names a whole second, and an answer may take some.
 _SAME_CLOCK_MS = 5_000
-
-
-class _Exchange(NamedTuple):
-    """What came of one request; `done`: nothing of it has to be tried again."""
-
-    error: str
-    done: bool
-    down: bool
 
 
 class SendLoop:
@@ -76,7 +66,7 @@ class SendLoop:
         self._sent: dict[Key, LastSend] = {}
         self._posted_at: int | None = None
         self._ahead = 0  # its clock minus ours, ms
-        self._error = ""
+        self._error = self._list_error = ""
         self._changed = Condition()
         self._woken = self._stopped = False
 
@@ -102,27 +92,31 @@ class SendLoop:
         self._sent = {key: sent for key, sent in self._sent.items() if key in alerts}
         keys, again = due(alerts, self._sent, self._clock(), self._options)
         errors = []
-        for exchange in self._exchanges(alerts, keys):
-            errors.append(exchange.error)
-            if not exchange.done:
-                again = self._clock() + min(_AGAIN_MS if exchange.down else RETRY_MS, self._options.resend)
-            if exchange.down or self._stopped:
+        for error, down in self._exchanges(alerts, keys):
+            errors.append(error)
+            if down:
+                again = self._clock() + min(_AGAIN_MS, self._options.resend)
+                self._posted_at = None  # ask whether it hears, before any alert
                 break
         if errors:
             self._tell(next(filter(None, errors), ""))
+        # What was refused is tried again with the next heartbeat at the latest.
         return again if self._posted_at is None else min(again, self._posted_at + HEARTBEAT_MS)
 
-    def _exchanges(self, alerts: Mapping[Key, Alert], keys: Sequence[Key]) -> Iterator[_Exchange]:
+    def _exchanges(self, alerts: Mapping[Key, Alert], keys: Sequence[Key]) -> Iterator[tuple[str, bool]]:
+        """Do what is due, request by request: the error of each, and whether the peer is down."""
         idle = self._posted_at is None or (
             not keys and not 0 <= self._clock() - self._posted_at < HEARTBEAT_MS
         )
         if idle and not self._stopped:
             reply = self._post({})
-            yield _Exchange(reply.error, not reply.error, reply.down)
+            yield reply.error, reply.down
         unconfirmed = [key for key in keys if not alerts[key].confirmed]
         if unconfirmed:
             standing = self._alertmanager.standing()
-            yield _Exchange(standing.error, not standing.down, standing.down)
+            if standing.down:
+                yield standing.error, True
+            self._tell_of_list(standing.error)
             withheld = {key for key in unconfirmed if not self._stands(key, alerts[key], standing)}
             now = self._clock()
             self._sent |= {key: LastSend(alerts[key], now, withheld=True) for key in withheld}
@@ -131,9 +125,8 @@ class SendLoop:
             if self._stopped:
                 return
             reply = self._post({key: alerts[key] for key in batch})
-            done = len(reply.taken) + len(reply.rejected) == len(batch)
-            yield _Exchange(reply.error, done, reply.down)
-            if not done:
+            yield reply.error, reply.down
+            if len(reply.taken) + len(reply.rejected) < len(batch):
                 return
 
     def _stands(self, key: Key, alert: Alert, standing: Standing) -> bool:
@@ -162,6 +155,11 @@ class SendLoop:
         if abs(ahead - self._ahead) > _SAME_CLOCK_MS:
             self._ahead = ahead if abs(ahead) > _SAME_CLOCK_MS else 0
             self._reporter.clock_ahead(self._name, self._ahead / 1000)
+
+    def _tell_of_list(self, error: str) -> None:
+        if error and error != self._list_error:
+            self._reporter.alerts_not_listed(self._name, error)
+        self._list_error = error
 
     def _tell(self, error: str) -> None:
         if error != self._error:

@@ -199,6 +199,14 @@ class Reporter:
         else:
             self._log.info("alerts are pushed", alertmanager=alertmanager)
 
+    def alerts_not_listed(self, alertmanager: str, error: str) -> None:
+        """An Alertmanager does not say which alerts stand there."""
+        self._log.warning(
+            "cannot list alerts; of services that cannot be read only those sent before are sent again",
+            alertmanager=alertmanager,
+            error=error,
+        )
+
     def clock_ahead(self, alertmanager: str, seconds: float) -> None:
         """The clock of an Alertmanager is so far ahead of ours, or behind if negative; 0: no more."""
         if seconds:

@@ -114,7 +114,8 @@ class AlertingSystem:
         self._directory, self._stack = directory, stack
         self.receiver = stack.enter_context(WebhookReceiver())
         self.alertmanagers = [
-            Alertmanager(directory / name, name, self.receiver) for name in ("first", "second", "third")
+            Alertmanager(directory / name, name, self.receiver)
+            for name in ("first", "second", "third", "fourth")
         ]
         self.alertmanager = self.alertmanagers[0]
         self._cloud = _new_cloud()
@@ -216,9 +217,9 @@ class AlertingSystem:
         until(lambda: self.prometheus.value(query), lambda found: found == wanted, PATIENCE_SECONDS)
 
 
-def wait_for_all(expected: ExpectedNotifications) -> None:
+def wait_for_all(expected: ExpectedNotifications, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until all expected notifications have been received."""
-    until(lambda: expected.result().missing, lambda missing: not missing, PATIENCE_SECONDS)
+    until(lambda: expected.result().missing, lambda missing: not missing, seconds)
 
 
 def let_time_pass(seconds: float = SETTLE_SECONDS) -> None:

@@ -127,6 +127,17 @@ def _clock(system: AlertingSystem, expected: ExpectedNotifications) -> None:
         wait_for_all(expected)
 
 
+@PUSH_SCENARIOS.scenario("nothing fails and the push is dead", own_exporters=1, pushes_to=3)
+def _dead(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    expected.expect("ModelArtsAlertPushFailing")
+    system.alertmanagers[3].kill()
+    # It is noticed by the next empty post, which is sent once a minute.
+    wait_for_all(expected, 2 * PATIENCE_SECONDS)
+    expected.expect("ModelArtsAlertPushFailing", "resolved")
+    system.alertmanagers[3].start()
+    wait_for_all(expected)
+
+
 @PUSH_SCENARIOS.scenario("Alertmanager is restarted", own_exporters=1, pushes_to=2, hears=(2,))
 def _restarted(system: AlertingSystem, expected: ExpectedNotifications) -> None:
     service = system.service(expected.name)

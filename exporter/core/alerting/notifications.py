@@ -36,7 +36,7 @@ LONGEST_DOWNTIME_MS = 10 * 60 * 1000
 LEASE_RESENDS = 4
 # A send that was refused is tried again at least this often, whatever the resend interval: an alert on
 # failing pushes needs several failures within its window. As often a peer hears from us at least.
-RETRY_MS = HEARTBEAT_MS = 60 * 1000
+HEARTBEAT_MS = 60 * 1000
 # As long as Prometheus repeats an end: an Alertmanager that was down in the meantime learns of it.
 END_REPEATED_MS = 15 * 60 * 1000
 # The last three events tell the story; more is read on the service's page.
@@ -269,7 +269,7 @@ def _next(alert: Alert, last: LastSend | None, now: int, options: NotifierOption
         0 < alert.ready_at - now <= options.cause_wait
     ):
         return alert.ready_at
-    again = min(options.resend, RETRY_MS) if last is not None and last.rejected else options.resend
+    again = min(options.resend, HEARTBEAT_MS) if last is not None and last.rejected else options.resend
     if last is not None and last.alert == alert and 0 <= now - last.at < again:
         return last.at + again
     return now
