@@ -282,7 +282,7 @@ class Exporter:
         self._send_loops = send_loops(
             config,
             self._options_of_alerts,
-            lambda: self._publisher.snapshot.alerts,
+            self.poller.alerts,
             self._metrics,
             self._reporter,
             now_ms,

@@ -24,7 +24,7 @@ from exporter.engine.reporter import Reporter
 from exporter.factory import alertmanagers, notifier_options, send_loops
 from tests import certificates
 from tests.fake_alertmanager import FakeAlertmanager, Held
-from tests.fakes import NOW, Clock, Cloud
+from tests.fakes import NOW, Clock, Cloud, FaultyStore
 from tests.live.processes import until
 from tests.poller_harness import MINUTE, SECOND, PollerHarness, project
 
@@ -62,7 +62,7 @@ class PushingExporter(PollerHarness):
             SendLoop(
                 url,
                 AlertmanagerClient(url, HttpClient(TIMEOUT_SECONDS), dict),
-                lambda: self.publisher.snapshot.alerts,
+                self.poller.alerts,
                 how,
                 self.metrics,
                 reporter,
@@ -674,6 +674,28 @@ def test_what_a_replica_that_sees_has_ended_is_not_begun_again_by_one_that_is_bl
     assert len(told) == (not lists)
     assert ended[-1] == lists, "without the list it goes on, as one that is alone must"
     assert not lists or ended == sorted(ended)
+
+
+def test_what_a_replica_has_ended_is_not_begun_again_by_one_that_cannot_store(
+    cloud: Cloud, server: FakeAlertmanager
+) -> None:
+    clock, store = cloud.clock, FaultyStore.open("")
+    seeing = PushingExporter(cloud, clock, server.url)
+    full = PushingExporter(cloud, clock, server.url, store=store)
+    for exporter in (seeing, full):
+        exporter.settle()
+    fail(cloud)
+    for exporter in (seeing, full):
+        exporter.pass_time(MINUTE)
+    store.faults = ["fails"] * 1000
+    succeed(cloud)
+    ended = []
+    for _ in range(120):
+        for exporter in (seeing, full):
+            exporter.pass_time(5 * SECOND)
+            ended.append(firing(server, clock()) == [])
+    assert ended[-1]
+    assert ended == sorted(ended)
 
 
 def test_a_failure_that_was_read_is_told_although_the_list_cannot_be(

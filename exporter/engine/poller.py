@@ -19,6 +19,7 @@ from exporter.adapters.prometheus.exposition import Page
 from exporter.adapters.store.database import Store
 from exporter.adapters.store.errors import StoreError
 from exporter.core.accounting.history import History
+from exporter.core.alerting.notifications import Alert, unconfirmed
 from exporter.core.times import EpochMs, Ticks
 from exporter.engine.changes import ChangeSet
 from exporter.engine.fetch import ListJob, PollJob, Result, list_services, poll_service
@@ -116,6 +117,11 @@ class Poller:
         if isinstance(answer, StoreError):
             raise TimeoutError("the store cannot be read") from answer
         return answer
+
+    def alerts(self) -> Mapping[Key, Alert]:
+        """The alerts to push. While nothing can be stored they stand still, so none of them is confirmed."""
+        alerts = self._publisher.snapshot.alerts
+        return alerts if self.store_error is None else unconfirmed(alerts)
 
     def stop(self) -> None:
         """End `run` after the commit under way."""

@@ -164,6 +164,11 @@ def alert_of(
     )
 
 
+def unconfirmed(alerts: Mapping[Key, Alert]) -> Mapping[Key, Alert]:
+    """The same alerts, of which none is confirmed."""
+    return {key: msgspec.structs.replace(alert, confirmed=False) for key, alert in alerts.items()}
+
+
 def with_end_ready(alert: Alert, options: NotifierOptions, scrape_gap: int) -> Alert:
     """The alert, if it is over with the time when its end may be sent.
 
