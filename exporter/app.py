@@ -106,6 +106,7 @@ class Exporter:
             lambda reason: log.error("web config refused; the old one stays in force", error=reason),
         )
         config, web_config = self._load()
+        self._https = web_config.tls is not None
         names = [project.name for project in config.projects]
         self._metrics = SelfMetrics(names, alertmanagers(config), version=VERSION, revision=revision())
         self._metrics.shard(options.shard.index, options.shard.total)
@@ -117,7 +118,7 @@ class Exporter:
         self._reporter = Reporter(log, self._metrics)
         self._factory = ProjectFactory(options.shard, self._metrics, now_ms)
         self._send_loops: list[SendLoop] = []
-        self._options_of_alerts = notifier_options(config, self._external_url(), now_ms())
+        self._options_of_alerts = notifier_options(config, self._external_url())
         self.poller = Poller(self._store, self._publisher, self._reporter, clock=now_ms, ticks=monotonic_ms)
         self._reloading = Lock()
         self._stop = Event()
@@ -160,6 +161,12 @@ class Exporter:
         self._loop.start()
         for address in self._web.addresses:
             self._log.info("listening", address=address)
+        if not (self._options.external_url or self._config.links.external_url):
+            self._log.warning(
+                "no external URL is configured; links lead to this machine's name",
+                external_url=self._external_url(),
+                remedy="set links.external_url or --web.external-url",
+            )
 
     @property
     def addresses(self) -> list[str]:
@@ -216,6 +223,7 @@ class Exporter:
             try:
                 config, web_config = self._load()
                 self._web.configure(web_config)
+                self._https = web_config.tls is not None
             except (ConfigError, OSError, ValueError) as error:
                 return self._refuse(error)
             answers: SimpleQueue[bool | StoreError] = SimpleQueue()
@@ -257,12 +265,13 @@ class Exporter:
         for sentence in warnings(config):
             self._log.warning("the configuration may be wrong", warning=sentence)
         self._classifier = classifier(config)
-        alerts_changed = before is None or (before.alertmanager, before.causes) != (
+        alerts_changed = before is None or (before.alertmanager, before.causes, before.links) != (
             config.alertmanager,
             config.causes,
+            config.links,
         )
         if alerts_changed:
-            self._options_of_alerts = notifier_options(config, self._external_url(), now_ms())
+            self._options_of_alerts = notifier_options(config, self._external_url())
         if alerts_changed or before is None or before.metrics != config.metrics:
             self._publisher.show_on(exposition(config), self._options_of_alerts)
         self._metrics.external_url(self._external_url())
@@ -280,7 +289,7 @@ class Exporter:
         self._send_loops = send_loops(
             config,
             self._options_of_alerts,
-            lambda: self._publisher.snapshot.alerts,
+            self.poller.alerts,
             self._metrics,
             self._reporter,
             now_ms,
@@ -298,9 +307,11 @@ class Exporter:
 
     def _external_url(self) -> str:
         """Where readers find the pages: as configured, or by this machine's name, as Prometheus does."""
-        if self._options.external_url:
-            return self._options.external_url
-        return f"http://{socket.gethostname()}:{self._options.listen[0].rpartition(':')[2]}"
+        configured = self._options.external_url or self._config.links.external_url
+        if configured:
+            return configured
+        scheme = "https" if self._https else "http"
+        return f"{scheme}://{socket.gethostname()}:{self._options.listen[0].rpartition(':')[2]}"
 
     # --- what the web server asks ------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.config import Alertmanager as PushConfig
 from exporter.config import BasicAuth, Config, Project
 from exporter.core.accounting.apply_updates import CountingPolicy
-from exporter.core.alerting.notifications import Alert, NotifierOptions
+from exporter.core.alerting.notifications import Alert, LinkOptions, NotifierOptions
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.core.polling.schedule import PollIntervals
 from exporter.core.records import ServiceRow
@@ -229,18 +229,23 @@ def _path(path: object | None) -> str | None:
     return None if path is None else str(path)
 
 
-def notifier_options(config: Config, external_url: str, since: int) -> NotifierOptions | None:
-    """How alerts are pushed from `since` (ms) on; None if they are not."""
-    wanted = config.alertmanager
+def notifier_options(config: Config, external_url: str) -> NotifierOptions | None:
+    """How alerts are pushed; None if they are not."""
+    wanted, links = config.alertmanager, config.links
     if wanted is None:
         return None
     return NotifierOptions(
         wanted.labels,
-        external_url.rstrip("/"),
+        LinkOptions(
+            external_url.rstrip("/"),
+            links.runbooks_url or "",
+            links.grafana_url or "",
+            links.console_url or "",
+        ),
         classifier(config),
         wanted.resend_interval,
         wanted.cause_wait,
-        since,
+        wanted.severity,
     )
 
 

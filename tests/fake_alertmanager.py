@@ -1,22 +1,26 @@
 """An Alertmanager on loopback that accepts and refuses alerts as the API v2 of the real one does.
 
-What it refuses, and with which status, was tried on versions 0.25 and 0.33.
+What it refuses, and with which status, was tried on versions 0.25 and 0.33; what it makes of an end in its
+future, on 0.25.
 """
 
 import json
 import re
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 Labels = frozenset[tuple[str, str]]
 
+_FILTER = re.compile(r'(\w+)="(.*)"')
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _LONGEST_HANG_SECONDS = 30
 
@@ -48,6 +52,9 @@ class FakeAlertmanager:
         certificate: a PEM file with certificate and key; None: no TLS.
         authorization: the required Authorization header; None: none is required.
 
+    `empty` counts the posts without an alert that it took; they are not in `seen`. `clock` is its own (ms);
+    None: it sends no date, and judges nothing by it. `lists` says whether it lets its alerts be listed;
+    `listing_fault` is the status of the responses to those who try.
     `bad` has the `service_id`s of alerts to refuse. `faults` are the responses to the next requests: a
     status, "close" (no response), or "hang" (no response until it is stopped).
 
@@ -57,6 +64,10 @@ class FakeAlertmanager:
         self.authorization = authorization
         self.alerts: dict[Labels, Held] = {}
         self.seen: list[Seen] = []
+        self.empty = 0
+        self.clock: Callable[[], int] | None = None
+        self.lists = True
+        self.listing_fault: int | None = None
         self.bad: set[str] = set()
         self.faults: list[int | str] = []
         self.ended = threading.Event()
@@ -101,8 +112,27 @@ class FakeAlertmanager:
         """Status and body of the response to one POST."""
         labels: list[dict[str, Any]] = []
         status, text = self._answer(path, headers, body, labels)
-        self.seen.append(Seen(status, labels, headers))
+        if status == 200 and not labels:
+            self.empty += 1
+        else:
+            self.seen.append(Seen(status, labels, headers))
         return status, text
+
+    def listed(self, path: str, headers: dict[str, str]) -> tuple[int, str]:
+        """Status and body of the response to one GET: the alerts that fire and pass every filter."""
+        if self.listing_fault is not None:
+            return self.listing_fault, "fault"
+        if self.authorization not in (None, headers.get("authorization")) or not self.lists:
+            return 403, "Forbidden"
+        asked = urlsplit(path)
+        assert asked.path == "/prefix/api/v2/alerts"
+        filters = [_FILTER.fullmatch(text) for text in parse_qs(asked.query)["filter"]]
+        wanted = {found.groups() for found in filters if found is not None}
+        now = self.clock() if self.clock else 0
+        firing = [
+            dict(labels) for labels, held in self.alerts.items() if held.firing(now) and wanted <= labels
+        ]
+        return 200, json.dumps([{"labels": labels, "status": {"state": "active"}} for labels in firing])
 
     def _answer(
         self, path: str, headers: dict[str, str], body: bytes, labels: list[dict[str, Any]]
@@ -137,6 +167,9 @@ class FakeAlertmanager:
         if ends_at < starts_at:
             return "start time must be before end time"
         known = frozenset((name, value) for name, value in labels.items() if value)
+        before = self.alerts.get(known)
+        if self.clock and before and before.ends_at > ends_at > self.clock():
+            ends_at = before.ends_at  # what is no end yet shortens no lease
         self.alerts[known] = Held(annotations, starts_at, ends_at, alert["generatorURL"])
         return ""
 
@@ -170,6 +203,10 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
+    def do_GET(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self._respond(*self.server.owner.listed(self.path, headers))
+
     def do_POST(self) -> None:
         owner = self.server.owner
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -183,8 +220,14 @@ class _Handler(BaseHTTPRequestHandler):
         status, text = (fault, "fault") if isinstance(fault, int) else owner.answer(self.path, headers, body)
         if isinstance(fault, int):
             owner.seen.append(Seen(fault, [], headers))
+        self._respond(status, text)
+
+    def _respond(self, status: int, text: str) -> None:
+        clock = self.server.owner.clock
         with suppress(ConnectionError):
-            self.send_response(status)
+            self.send_response_only(status)
+            if clock is not None:
+                self.send_header("Date", format_datetime(datetime.fromtimestamp(clock() / 1000, UTC), True))
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text.encode())

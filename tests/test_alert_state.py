@@ -29,6 +29,7 @@ def seen(of: ServiceState, now: int = NOW) -> AlertState | None:
 
 RAISED = AlertState(NOW)
 ENDED = AlertState(NOW, NOW + MINUTE)
+STOPPED = AlertState(NOW, NOW + MINUTE, stopped_with=NOW - MINUTE)
 
 
 def test_a_failed_update_raises_an_alarm() -> None:
@@ -60,10 +61,13 @@ def test_it_stays_as_it_is_while_the_failure_lasts_and_another_update_runs_or_fa
     assert with_alert_state(again, NOW + MINUTE, SETTLING) is again
 
 
-@pytest.mark.parametrize("over", [state(SUCCESS, "running", RAISED), state(FAIL, "stopped", RAISED)])
-def test_it_ends_with_a_success_or_a_stop_and_that_moment_stays(over: ServiceState) -> None:
+@pytest.mark.parametrize(
+    ("over", "end"),
+    [(state(SUCCESS, "running", RAISED), ENDED), (state(FAIL, "stopped", RAISED), STOPPED)],
+)
+def test_it_ends_with_a_success_or_a_stop_and_that_moment_stays(over: ServiceState, end: AlertState) -> None:
     ended = with_alert_state(over, NOW + MINUTE, SETTLING)
-    assert ended.alert == ENDED
+    assert ended.alert == end
     assert with_alert_state(ended, NOW + 2 * MINUTE, SETTLING) is ended
 
 
@@ -76,6 +80,23 @@ def test_a_failure_before_the_end_was_sent_is_the_same_alert_and_a_later_one_is_
     now = NOW + MINUTE + gap
     failed = msgspec.structs.replace(state(alert=ENDED), settled=Update(NOW + MINUTE, FAIL))
     assert seen(failed, now) == (RAISED if same else AlertState(now))
+
+
+def test_a_service_that_was_stopped_with_a_failure_and_is_started_again_raises_only_a_later_one() -> None:
+    later = NOW + 60 * MINUTE
+    started = state(FAIL, "running", STOPPED)
+    assert with_alert_state(started, later, SETTLING) is started
+    failed = msgspec.structs.replace(started, settled=Update(later, FAIL))
+    assert seen(failed, later) == AlertState(later)
+    # Before its end was sent the alert was never over, so there is nothing to be told anew.
+    assert seen(started, NOW + MINUTE) == RAISED
+
+
+def test_after_a_success_even_a_failure_of_the_same_time_is_a_new_one() -> None:
+    succeeded = with_alert_state(state(SUCCESS, "running", STOPPED), NOW + 2 * MINUTE, SETTLING)
+    assert succeeded.alert == ENDED
+    retried = msgspec.structs.replace(succeeded, settled=Update(NOW - MINUTE, FAIL))
+    assert seen(retried, NOW + 60 * MINUTE) == AlertState(NOW + 60 * MINUTE)
 
 
 # --- over any history ----------------------------------------------------------------------------------
@@ -98,7 +119,7 @@ def test_it_is_raised_exactly_while_the_service_fails_and_was_not_stopped(
     for passed, result, status in history:
         now += passed
         before = of.alert
-        of = msgspec.structs.replace(state(result, status), alert=before)
+        of = msgspec.structs.replace(state(result, status), settled=Update(now, result), alert=before)
         of = with_alert_state(of, now, SETTLING)
         alert = of.alert
         raised = alert is not None and alert.resolved_at is None

@@ -4,11 +4,14 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests import debian
 
 ALERTS = Path(__file__).parents[1] / "alerts"
 EXAMPLE = ALERTS / "alertmanager.example.yml"
@@ -24,11 +27,11 @@ def rules() -> dict[str, str]:
     return {r["alert"]: r["labels"]["severity"] for g in groups for r in g["rules"] if "alert" in r}
 
 
-def amtool(*arguments: str) -> str:
-    program = shutil.which("amtool")
-    if program is None:
+def amtool(*arguments: str, program: Path | None = None) -> str:
+    found = program or shutil.which("amtool")
+    if found is None:
         pytest.skip("not installed: amtool")
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([found, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -55,6 +58,71 @@ def test_amtool_takes_it_with_its_template() -> None:
 def test_an_alert_goes_where_its_severity_says(alert: str, receiver: str) -> None:
     found = amtool("config", "routes", "test", f"--config.file={EXAMPLE}", *alert.split())
     assert found.split() == [receiver]
+
+
+def commented_receivers() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The receivers in comments: their service, in place of which one, and how they are configured."""
+    name = service = ""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for line in EXAMPLE.read_text().partition("\nreceivers:\n")[2].splitlines():
+        if line.startswith("  - name: "):
+            name = line.removeprefix("  - name: ")
+        elif found := re.fullmatch(r"    # ([A-Z][^,:]*)(, from .*)?:", line):
+            service = found[1]
+        elif line.startswith("    # "):
+            lines.setdefault((service, name), []).append(line.removeprefix("    # "))
+    for (service, name), block in lines.items():
+        yield service, name, yaml.safe_load("\n".join(block))
+
+
+RECEIVERS = {service: (name, configs) for service, name, configs in commented_receivers()}
+# The amtool of this machine may be older than some; of the newest Debian it is not.
+SERVICES = ("PagerDuty", "Slack", "Microsoft Teams")
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_newest_amtool_takes_each_receiver_that_is_commented(service: str, tmp_path: Path) -> None:
+    name, configs = RECEIVERS[service]
+    others = [each for each in CONFIG["receivers"] if each["name"] != name]
+    config = {**CONFIG, "templates": [], "receivers": [*others, {"name": name, **configs}]}
+    file = tmp_path / "alertmanager.yml"
+    file.write_text(yaml.safe_dump(config))
+    try:
+        newest = debian.newest("prometheus-alertmanager", "amtool")
+    except debian.CannotBeFetchedError as error:
+        pytest.skip(f"left out: {error}")
+    amtool("check-config", str(file), program=newest)
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            config.get("description", config.get("text"))
+            for service in SERVICES
+            for config in next(iter(RECEIVERS[service][1].values()))
+        ),
+        *(config["text"] for receiver in CONFIG["receivers"] for config in receiver.get("email_configs", ())),
+    ],
+)
+def test_each_receiver_that_people_read_shows_the_cause(text: str, tmp_path: Path) -> None:
+    cause = {"cause": "Failed to pull image", "cause_reason": "image_pull"}
+    data = {
+        "status": "firing",
+        "commonLabels": {"alertname": PUSHED},
+        "commonAnnotations": cause,
+        "alerts": [
+            {"status": "firing", "labels": {}, "annotations": cause, "startsAt": "2026-01-02T03:04:05Z"}
+        ],
+    }
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    glob = f"--template.glob={ALERTS / 'modelarts.tmpl'}"
+    said = amtool(
+        "template", "render", glob, f"--template.text={text}", f"--template.data={tmp_path / 'data.json'}"
+    )
+    assert cause["cause"] in said
 
 
 def hidden(target: dict[str, str], by: dict[str, str]) -> bool:
@@ -175,6 +243,7 @@ def test_it_names_only_alerts_that_exist() -> None:
 @pytest.mark.live
 def test_a_message_has_cause_remedy_and_events_if_they_are_known(tmp_path: Path) -> None:
     links = {"runbook_url": "http://docs/x.md", "dashboard_url": "http://grafana/d/x"}
+    more = {"grafana_url": "http://grafana/d/y", "console_url": "http://console/x"}
     data = {
         "status": "firing",
         "commonLabels": {"alertname": PUSHED, "project": "prod", "service_name": "chat"},
@@ -191,6 +260,7 @@ def test_a_message_has_cause_remedy_and_events_if_they_are_known(tmp_path: Path)
                     "model": "llm 1.4.2",
                     "recent_events": "first\nsecond",
                     **links,
+                    **more,
                 },
                 "startsAt": "2026-01-02T03:04:05Z",
                 "endsAt": "0001-01-01T00:00:00Z",
@@ -226,6 +296,8 @@ def test_a_message_has_cause_remedy_and_events_if_they_are_known(tmp_path: Path)
         "Since: 2026-01-02 03:04:05 UTC",
         "Runbook: http://docs/x.md",
         "Dashboard: http://grafana/d/x",
+        "Grafana: http://grafana/d/y",
+        "Console: http://console/x",
         "",
         "RESOLVED warning: Events.",
         "There were some.",

@@ -13,7 +13,7 @@ from exporter.core.accounting.apply_events import apply_events
 from exporter.core.accounting.apply_updates import CountingPolicy, apply_updates
 from exporter.core.accounting.labels import ServiceView
 from exporter.core.accounting.service_state import AlertState, FailureEvent, ServiceState, opened
-from exporter.core.alerting.notifications import NotifierOptions, alert_of
+from exporter.core.alerting.notifications import LinkOptions, NotifierOptions, alert_of
 from exporter.core.classifier.classifier import Classifier
 from exporter.core.classifier.evidence import Evidence
 from exporter.core.metrics.families import SERVICE_FAMILIES
@@ -184,7 +184,7 @@ def test_the_metric_the_page_and_the_pushed_alert_tell_the_same_cause() -> None:
     (family,) = [f for f in SERVICE_FAMILIES if f.name == "modelarts_service_last_failure_info"]
     (sample,) = family.samples(view)
     page = service_page(view, None, now, lambda text: BUILT_IN.classify("abnormal", text).remedy)
-    alert = alert_of(view, NotifierOptions({}, "http://e", BUILT_IN, resend=60_000, cause_wait=0, since=NOW))
+    alert = alert_of(view, NotifierOptions({}, LinkOptions("http://e"), BUILT_IN, 60_000, 0))
 
     assert dict(sample.labels)["reason"] == "out_of_memory"
     assert dict(sample.labels)["message"] == text

@@ -85,9 +85,9 @@ MISTAKES: list[tuple[str, ...]] = [
     ("only a comment", "# nothing\n",
      "1: (document): is empty"),
     ("a list as document", "- projects\n",
-     "1: (document): is a list; must be a mapping with the keys projects, poll, history, store, metrics, causes, alertmanager"),
+     "1: (document): is a list; must be a mapping with the keys projects, poll, history, store, metrics, causes, links, alertmanager"),
     ("a single word as document", "projects\n",
-     "1: (document): is a single value; must be a mapping with the keys projects, poll, history, store, metrics, causes, alertmanager"),
+     "1: (document): is a single value; must be a mapping with the keys projects, poll, history, store, metrics, causes, links, alertmanager"),
     ("a tab as indentation", "projects:\n\t- project_id: p1\n",
      "2: (syntax): is not YAML: while scanning for the next token, found character '\\t' that cannot start any token; indent with spaces, and put quotes around a value that begins so"),
     ("a bracket that is never closed", GOOD + "causes: [\n",
@@ -121,7 +121,7 @@ MISTAKES: list[tuple[str, ...]] = [
     ("a key given twice", GOOD + "poll: {interval: 30s}\nhistory: count\npoll: {interval: 40s}\n",
      "7: poll: is given twice, first on line 5; a key may stand only once"),
     ("an unknown key at the top", GOOD + "pol:\n  interval: 30s\n",
-     "5: pol: is not a known key; did you mean poll? allowed here: projects, poll, history, store, metrics, causes, alertmanager"),
+     "5: pol: is not a known key; did you mean poll? allowed here: projects, poll, history, store, metrics, causes, links, alertmanager"),
     ("an unknown key without a value", GOOD + "poll:\n  intervall:\n",
      "6: poll.intervall: is not a known key; did you mean interval? allowed here: interval, active_interval, sweep_interval, lateness"),
     ("an unknown key like no other", GOOD + "poll: {zzz: 1}\n",
@@ -282,6 +282,12 @@ MISTAKES: list[tuple[str, ...]] = [
      '6: alertmanager.urls[1]: "http://a:9093" is the same as urls[0]; each may be listed once'),
     ("two ways to sign in to Alertmanager", pushing("urls: [http://a:9093]\nbasic_auth: {username: u, password: hunter2}\nbearer_token_file: token"),
      "5: alertmanager: has basic_auth and bearer_token_file together; only one of basic_auth and bearer_token_file is allowed"),
+    ("an external URL that is none", GOOD + "links: {external_url: exporter.example}\n",
+     '5: links.external_url: "exporter.example" is not a URL such as https://host or https://host/path, without user:password@'),
+    ("a link to the console with an unknown place", GOOD + "links: {console_url: 'https://console.example/{region}'}\n",
+     '5: links.console_url: "https://console.example/{region}" is not a URL that may have {project_id} and {service_id} in it, and no other braces'),
+    ("a link to the console with a password", GOOD + "links: {console_url: 'https://u:hunter2@console.example/'}\n",
+     "5: links.console_url: <secret> is not a URL that may have {project_id} and {service_id} in it, and no other braces"),
     ("a label of the exporter's own", pushing("urls: [http://a:9093]\nlabels: {severity: page}"),
      "7: alertmanager.labels.severity: is set by the exporter; choose a name other than alertname, severity, source, project, service_id, service_name"),
     ("a label that is not one", pushing("urls: [http://a:9093]\nlabels: {cost-center: a, __x: b, 1st: c}"),
@@ -433,6 +439,23 @@ def test_the_smallest_file_has_the_documented_defaults() -> None:
         "store": {"keep_deleted": "90d"},
         "metrics": {"failure_message": True, "edge_nodes": True},
         "causes": [],
+        "links": {},
+    }
+
+
+def test_links_are_addresses_and_only_the_one_to_the_console_may_have_a_query() -> None:
+    links = loaded(
+        GOOD + "links:\n"
+        "  external_url: https://exporter.example/modelarts/\n"
+        "  runbooks_url: https://wiki.example/runbooks/\n"
+        "  grafana_url: https://grafana.example\n"
+        "  console_url: 'https://console.example/?p={project_id}#/{service_id}'\n"
+    ).links
+    assert to_public_dict(links) == {
+        "external_url": "https://exporter.example/modelarts",
+        "runbooks_url": "https://wiki.example/runbooks",
+        "grafana_url": "https://grafana.example",
+        "console_url": "https://console.example/?p={project_id}#/{service_id}",
     }
 
 
@@ -443,6 +466,7 @@ def test_the_alertmanager_section_has_the_documented_defaults() -> None:
         "urls": ["http://127.0.0.1:9093/prefix"],
         "tls": {"insecure_skip_verify": False},
         "labels": {},
+        "severity": "critical",
         "resend_interval": "1m",
         "cause_wait": "20s",
     }

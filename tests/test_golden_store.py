@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.adapters.prometheus.exposition import Exposition
 from exporter.adapters.store.database import Store
-from exporter.core.alerting.notifications import NotifierOptions
+from exporter.core.alerting.notifications import LinkOptions, NotifierOptions
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.records import Event, ServiceRow, Update
@@ -36,6 +36,12 @@ WRITTEN = NOW + 3 * 60 * MINUTE
 LARGEST = 300_000
 PULL = "failed to pull image, retry later"
 EXPLAINED = "ModelArts.3520: no port, token=<secret>"
+
+# The version that wrote the golden files linked to files of a repository.
+LINKS = LinkOptions(
+    "http://exporter.example",
+    "https://github.com/modelarts-exporter/modelarts-exporter/blob/main/docs/runbooks",
+)
 
 # --- the only part that knows how the program is built --------------------------------------------------
 
@@ -55,9 +61,7 @@ class Program(PollerHarness):
                 [family for family in service_families(Options()) if family.name not in ADDED_SINCE],
                 PROJECT_FAMILIES,
             ),
-            NotifierOptions(
-                {"team": "ml"}, "http://exporter.example", classifier, MINUTE, 20 * SECOND, since=clock()
-            ),
+            NotifierOptions({"team": "ml"}, LINKS, classifier, MINUTE, 20 * SECOND),
         )
         skip = msgspec.structs.replace(POLICY, count_history=False)
         self.poller.configure(
@@ -89,7 +93,9 @@ def alerts_of(program: Program) -> list[dict[str, Any]]:
     return [
         {
             "labels": dict(alert.labels),
-            "annotations": dict(alert.annotations),
+            "annotations": {
+                name: f"{text}.md" if name == "runbook_url" else text for name, text in alert.annotations
+            },
             "since": alert.active_at,
             "ended": alert.resolved_at,
         }

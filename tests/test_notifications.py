@@ -14,11 +14,13 @@ from exporter.core.accounting.service_state import AlertState, FailureEvent, Ser
 from exporter.core.alerting.alert_state import with_alert_state
 from exporter.core.alerting.notifications import (
     END_REPEATED_MS,
+    HEARTBEAT_MS,
     LARGEST_BATCH,
-    RUNBOOKS,
+    LONGEST_DOWNTIME_MS,
     Alert,
     Key,
     LastSend,
+    LinkOptions,
     NotifierOptions,
     PostableAlert,
     alert_of,
@@ -26,6 +28,7 @@ from exporter.core.alerting.notifications import (
     due,
     is_over,
     postable,
+    with_end_ready,
 )
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.core.classifier.evidence import Evidence
@@ -35,10 +38,11 @@ from tests.fakes import NOW
 
 SECOND = 1000
 MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
 RULE = CustomRule("gpu_driver", "xid 79", "Reboot the node pool.")
-ALERTING = NotifierOptions(
-    {"team": "ml"}, "http://exporter.example", Classifier([RULE]), resend=MINUTE, cause_wait=20 * SECOND
-)
+LINKS = LinkOptions("http://exporter.example")
+ALERTING = NotifierOptions({"team": "ml"}, LINKS, Classifier([RULE]), resend=MINUTE, cause_wait=20 * SECOND)
+LEASE = LONGEST_DOWNTIME_MS + 4 * MINUTE
 KEY = ("prod", "a")
 CAUSE = FailureEvent(NOW - SECOND, "image_pull", "failed to pull image, retry later")
 
@@ -66,8 +70,8 @@ def annotations_of(of: ServiceState) -> dict[str, str]:
 FIRING = alert(alerting(cause=CAUSE))
 
 
-def ended(what: Alert, at: int) -> Alert:
-    return msgspec.structs.replace(what, resolved_at=at)
+def ended(what: Alert, at: int, scrape_gap: int = 0) -> Alert:
+    return with_end_ready(msgspec.structs.replace(what, resolved_at=at), ALERTING, scrape_gap)
 
 
 # --- what it says --------------------------------------------------------------------------------------
@@ -93,7 +97,7 @@ def test_an_alert_is_known_by_labels_that_hold_no_time_no_host_and_no_cause() ->
 def test_two_replicas_that_saw_it_at_other_moments_and_know_other_causes_give_it_the_same_labels() -> None:
     other = state(cause=FailureEvent(NOW, "quota", "quota"), outage_since=NOW - 7)
     replica = with_alert_state(other, NOW + 40 * SECOND, MINUTE)
-    elsewhere = ALERTING._replace(external_url="http://b.example", since=NOW)
+    elsewhere = ALERTING._replace(links=LinkOptions("http://b.example"))
     assert alert(replica, elsewhere).labels == FIRING.labels
     assert alert(replica, elsewhere) != FIRING
 
@@ -130,7 +134,7 @@ def test_annotations_carry_the_cause_and_what_to_do() -> None:
         "remedy": REMEDIES["image_pull"],
         "recent_events": "2023-11-14T22:13:19Z failed to pull image, retry later",
         "model": "mnist 0.0.2",
-        "runbook_url": f"{RUNBOOKS}/ModelArtsDeploymentFailure.md",
+        "runbook_url": "http://exporter.example/runbooks/ModelArtsDeploymentFailure",
         "dashboard_url": "http://exporter.example/services/a?project=prod",
     }
 
@@ -191,6 +195,29 @@ def test_the_link_is_absolute_and_nothing_in_an_id_leads_elsewhere(service_id: s
     assert re.fullmatch(r"http://exporter\.example/services/[A-Za-z0-9._%~-]+\?project=prod", page)
 
 
+def test_links_to_runbooks_grafana_and_the_console_are_those_that_are_configured() -> None:
+    links = LinkOptions(
+        "http://exporter.example",
+        "https://wiki.example/runbooks",
+        "https://grafana.example",
+        "https://console.example/?p={project_id}#/services/{service_id}/{service_id}",
+    )
+    view = ServiceView("a&b", msgspec.structs.replace(alerting(), row=ServiceRow("a/b", "shop")))
+    found = alert_of(view, ALERTING._replace(links=links), "0/1")
+    assert found is not None
+    said = dict(found.annotations)
+    assert said["runbook_url"] == "https://wiki.example/runbooks/ModelArtsDeploymentFailure"
+    assert said["grafana_url"] == (
+        "https://grafana.example/d/modelarts-service?var-project=a%26b&var-service=a%2Fb"
+    )
+    assert said["console_url"] == "https://console.example/?p=0%2F1#/services/a%2Fb/a%2Fb"
+    assert {"grafana_url", "console_url"}.isdisjoint(annotations_of(alerting()))
+
+
+def test_the_severity_is_the_configured_one() -> None:
+    assert dict(alert(alerting(), ALERTING._replace(severity="page")).labels)["severity"] == "page"
+
+
 # --- when it is sent -----------------------------------------------------------------------------------
 
 
@@ -203,7 +230,7 @@ class Receiver:
 
     def send(self, what: Alert, now: int) -> str:
         keys, again = due({KEY: what}, self.sent, now, self.alerting)
-        assert now < again <= now + self.alerting.resend
+        assert now < again
         if not keys:
             # Nothing is due before that time.
             assert due({KEY: what}, self.sent, again - 1, self.alerting)[0] == []
@@ -239,7 +266,7 @@ def test_the_cause_of_a_second_failure_is_awaited_too() -> None:
     assert receiver.send_at_seconds(alert(second), 100, 119, 120) == ["", "", "firing"]
 
 
-def test_a_firing_alert_is_sent_again_every_resend_interval_with_a_lease_of_four() -> None:
+def test_a_firing_alert_is_sent_again_every_resend_interval_with_a_lease_that_outlives_ten_minutes() -> None:
     assert Receiver().send_at_seconds(FIRING, *range(0, 181, 30)) == [
         "firing",
         "",
@@ -249,7 +276,9 @@ def test_a_firing_alert_is_sent_again_every_resend_interval_with_a_lease_of_four
         "",
         "firing",
     ]
-    assert postable(FIRING, NOW, ALERTING).ends_at == NOW + 4 * MINUTE
+    assert postable(FIRING, NOW, ALERTING).ends_at == NOW + LEASE
+    slow = ALERTING._replace(resend=10 * MINUTE)
+    assert postable(FIRING, NOW, slow).ends_at == NOW + 50 * MINUTE
 
 
 def test_a_new_text_is_sent_at_once() -> None:
@@ -265,7 +294,12 @@ def test_an_end_is_sent_one_resend_later_and_for_15_minutes() -> None:
     sent = {at: receiver.send(over, NOW + SECOND + at * MINUTE) for at in range(20)}
     assert {at for at, word in sent.items() if word == "resolved"} == set(range(1, 16))
     assert "firing" not in sent.values()
-    assert postable(over, NOW + 5 * MINUTE, ALERTING).ends_at == NOW + SECOND + MINUTE
+    assert postable(over, NOW + 5 * MINUTE, ALERTING).ends_at == NOW + SECOND
+
+
+def test_an_end_is_sent_as_much_later_as_scrapes_are_apart() -> None:
+    over = ended(FIRING, NOW, scrape_gap=2 * MINUTE)
+    assert Receiver().send_at_seconds(over, 60, 179, 180) == ["", "", "resolved"]
 
 
 def test_a_failure_that_comes_back_before_its_end_was_sent_never_ended() -> None:
@@ -277,38 +311,48 @@ def test_a_failure_that_comes_back_before_its_end_was_sent_never_ended() -> None
 
 def test_it_is_over_when_its_end_was_sent_long_enough() -> None:
     over = ended(FIRING, NOW)
-    assert not is_over(FIRING, NOW + 365 * 24 * 60 * MINUTE, ALERTING)
-    assert not is_over(over, NOW + MINUTE + END_REPEATED_MS - 1, ALERTING)
-    assert is_over(over, NOW + MINUTE + END_REPEATED_MS, ALERTING)
+    assert not is_over(FIRING, NOW + 365 * 24 * 60 * MINUTE)
+    assert not is_over(over, NOW + MINUTE + END_REPEATED_MS - 1)
+    assert is_over(over, NOW + MINUTE + END_REPEATED_MS)
 
 
-# --- after a restart -----------------------------------------------------------------------------------
+# --- what is known only from before -----------------------------------------------------------------------
 
 
-def restarted(at: int, **fields: object) -> Alert:
-    """The alert as the next process derives it from the store."""
-    return alert(alerting(cause=CAUSE, **fields), ALERTING._replace(since=at))
+def unconfirmed(what: Alert) -> Alert:
+    return msgspec.structs.replace(what, confirmed=False)
 
 
-def test_after_a_restart_a_service_is_read_again_before_its_alert_is_sent_again() -> None:
-    unread = restarted(NOW + MINUTE, read_at=NOW)
-    assert Receiver().send_at_seconds(unread, 60, 119, 120) == ["", "", "firing"]
-    read = restarted(NOW + MINUTE, read_at=NOW + 61 * SECOND)
-    assert Receiver().send_at_seconds(read, 61) == ["firing"]
-    never_read = restarted(NOW + MINUTE)
-    assert Receiver().send_at_seconds(never_read, 60, 120) == ["", "firing"]
+def test_an_alert_that_is_not_confirmed_is_due_as_often_and_its_end_never() -> None:
+    assert Receiver().send_at_seconds(unconfirmed(FIRING), 0, 59, 60) == ["firing", "", "firing"]
+    over = unconfirmed(ended(FIRING, NOW))
+    assert Receiver().send_at_seconds(over, 0, 60, 600) == ["", "", ""]
 
 
-def test_after_a_restart_an_end_is_sent_whether_the_last_process_sent_it_or_not() -> None:
-    over = msgspec.structs.replace(state(result=SUCCESS), alert=AlertState(NOW, NOW + SECOND))
-    what = alert(over, ALERTING._replace(since=NOW + 10 * SECOND))
-    assert Receiver().send_at_seconds(what, 10, 60, 61) == ["", "", "resolved"]
-    assert Receiver().send_at_seconds(what, 17 * 60) == [""]
+def test_one_that_is_confirmed_after_it_was_withheld_waits_for_its_cause_and_for_nothing_else() -> None:
+    withheld = {KEY: LastSend(unconfirmed(FIRING), NOW, withheld=True)}
+    assert Receiver(sent=dict(withheld)).send(FIRING, NOW + SECOND) == "firing"
+    assert Receiver(sent=dict(withheld)).send_at_seconds(alert(alerting()), 1, 20) == ["", "firing"]
+
+
+def test_one_that_was_rejected_is_tried_again_within_a_minute_whatever_the_resend_interval() -> None:
+    slow = ALERTING._replace(resend=10 * MINUTE)
+    rejected = {KEY: LastSend(FIRING, NOW, rejected=True)}
+    assert due({KEY: FIRING}, rejected, NOW + HEARTBEAT_MS - 1, slow) == ([], NOW + HEARTBEAT_MS)
+    assert due({KEY: FIRING}, rejected, NOW + HEARTBEAT_MS, slow)[0] == [KEY]
+
+
+# --- an Alertmanager with another clock --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead", [-HOUR, HOUR])
+def test_times_are_those_of_the_clock_that_judges_them(ahead: int) -> None:
+    firing, over = postable(FIRING, NOW, ALERTING, ahead), ended(FIRING, NOW - MINUTE)
+    assert (firing.starts_at, firing.ends_at) == (NOW + ahead, NOW + LEASE + ahead)
+    assert postable(over, NOW, ALERTING, ahead).ends_at == NOW - MINUTE + ahead
 
 
 # --- clocks that are set back --------------------------------------------------------------------------
-
-HOUR = 3600 * SECOND
 
 
 @pytest.mark.parametrize(

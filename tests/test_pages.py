@@ -19,7 +19,7 @@ from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.server import WebServer
 from exporter.core.accounting.history import History, PastEvent, PastUpdate
 from exporter.core.accounting.service_state import AlertState, FailureEvent, opened
-from exporter.core.alerting.notifications import NotifierOptions, alert_of
+from exporter.core.alerting.notifications import LinkOptions, NotifierOptions, alert_of
 from exporter.core.classifier.step_rules import PHASES
 from exporter.core.pages.overview import PAGE_ROWS
 from exporter.core.pages.service_health import STATES
@@ -534,7 +534,7 @@ def test_the_link_of_a_pushed_alert_leads_to_the_page_of_its_service() -> None:
         fleet.service(project, row(f"shop of {project}", 1), [Deployment(NOW - HOUR, failure=PULL_FAILED)])
         fleet.project(project)
     with serving(fleet) as url:
-        options = NotifierOptions({}, url.rstrip("/"), CLASSIFIER, resend=MINUTE, cause_wait=0)
+        options = NotifierOptions({}, LinkOptions(url.rstrip("/")), CLASSIFIER, MINUTE, 0)
         for view in fleet.services.values():
             service = msgspec.structs.replace(view.state, alert=AlertState(NOW))
             alert = alert_of(view._replace(state=service), options)

@@ -11,7 +11,7 @@ from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.database import Store
 from exporter.adapters.store.errors import StoreError
 from exporter.core.accounting.history import History
-from exporter.core.alerting.notifications import NotifierOptions
+from exporter.core.alerting.notifications import LinkOptions, NotifierOptions
 from exporter.core.classifier.classifier import Classifier
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.source import Forbidden, NotUnderstood, Refused, Unreachable
@@ -32,9 +32,7 @@ def _cloud(clock: Clock) -> Cloud:
 
 def show_anew(harness: PollerHarness, **labels: str) -> None:
     """What a reload does that changes the labels of alerts."""
-    options = NotifierOptions(
-        labels, "http://exporter.example", Classifier(), MINUTE, 0, since=harness.clock()
-    )
+    options = NotifierOptions(labels, LinkOptions("http://exporter.example"), Classifier(), MINUTE, 0)
     harness.publisher.show_on(Exposition(service_families(Options()), PROJECT_FAMILIES), options)
 
 

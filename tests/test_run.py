@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import ssl
 import subprocess
 import time
@@ -19,7 +20,7 @@ import yaml
 from exporter.emulator import DEFAULT_PASSWORD, Cloud, Server
 from exporter.emulator.faults import slow
 
-from .commands import RunningExporter, access_key, configured, password, project, samples, value
+from .commands import Config, RunningExporter, access_key, configured, password, project, samples, value
 from .live.processes import PATIENCE_SECONDS, until
 from .test_web_config import CERTIFICATE, KEY
 
@@ -85,6 +86,25 @@ def test_it_starts_is_ready_shows_the_services_and_ends(cloud: Cloud, url: str, 
     assert "Traceback" not in exporter.output()
     assert exporter.output().splitlines()[-1].endswith("event=stopped")
     assert sorted(path.name for path in (tmp_path / "data").glob("*.db")) == ["modelarts-exporter.db"]
+
+
+@pytest.mark.parametrize(
+    ("links", "flags", "warned"),
+    [
+        ({}, (), True),
+        ({"external_url": "https://exporter.example"}, (), False),
+        ({}, ("--web.external-url=https://exporter.example",), False),
+    ],
+)
+def test_a_start_without_an_external_url_warns_with_the_address_in_its_place(
+    url: str, tmp_path: Path, links: Config, flags: tuple[str, ...], warned: bool
+) -> None:
+    with RunningExporter(tmp_path, configured(tmp_path, project(url), links=links), *flags) as exporter:
+        exporter.ready()
+        port = exporter.address.rpartition(":")[2]
+    lines = [line for line in exporter.output().splitlines() if "no external URL" in line]
+    assert len(lines) == warned
+    assert all(f"external_url=http://{socket.gethostname()}:{port}" in line for line in lines)
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])

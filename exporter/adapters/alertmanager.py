@@ -1,11 +1,14 @@
-"""Posts alerts to one Alertmanager, and tells which of them it took."""
+"""Posts alerts to one Alertmanager, and tells which of them it took and which stand there."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
+from urllib.parse import urlencode
 
-from exporter.adapters.http_client import USER_AGENT, HttpClient
-from exporter.core.alerting.notifications import PostableAlert
+import msgspec
+
+from exporter.adapters.http_client import USER_AGENT, Answer, HttpClient
+from exporter.core.alerting.notifications import ALERTNAME, SOURCE, Pairs, PostableAlert
 from exporter.core.scrub import scrub
 from exporter.core.source import RemoteError
 
@@ -20,7 +23,23 @@ class Reply(NamedTuple):
     taken: Sequence[PostableAlert]
     rejected: Sequence[PostableAlert]  # bad in themselves: sending them again is of no use
     error: str = ""  # the last thing that went wrong
-    down: bool = False  # no answer, or a 5xx: later it may be another one
+    down: bool = False  # no answer, a 5xx, or times that it took for others: the next try may go otherwise
+    clock: int | None = None  # its own at the answer, ms since the epoch; None: it did not say
+
+
+class Standing(NamedTuple):
+    """The labels of our alerts that fire at an Alertmanager, silenced and inhibited ones too."""
+
+    labels: frozenset[Pairs] = frozenset()
+    error: str = ""
+    down: bool = False
+
+
+class _Gettable(msgspec.Struct):
+    labels: dict[str, str]
+
+
+_decode_alerts = msgspec.json.Decoder(list[_Gettable]).decode
 
 
 class AlertmanagerClient:
@@ -39,25 +58,59 @@ class AlertmanagerClient:
         self._headers = headers
 
     def send(self, messages: Sequence[PostableAlert]) -> Reply:
-        """Post alerts, at least one; a bad one among them keeps no good one back."""
+        """Post alerts; a bad one among them keeps no good one back. None at all only ask whether it hears."""
+        answer = self._ask(
+            lambda headers: self._transport.post(self._url, headers, [_body(m) for m in messages])
+        )
+        if isinstance(answer, Reply):
+            return answer
+        clock = answer.date_ms
+        if answer.status < 300:
+            return _taken(messages, clock)
+        said = _said(answer)
+        if not 400 <= answer.status < 500 or answer.status in _ABOUT_THE_REQUEST:
+            return Reply((), (), said, answer.status >= 500, clock)
+        if len(messages) <= 1:
+            return Reply((), messages, said, clock=clock)
+        # Alertmanager may have taken the good ones or not; to send them again does no harm.
+        half = len(messages) // 2
+        return _joined(self.send(messages[:half]), self.send(messages[half:]), said)
+
+    def standing(self) -> Standing:
+        """Which of our alerts fire there."""
+        query = urlencode([("filter", f'alertname="{ALERTNAME}"'), ("filter", f'source="{SOURCE}"')])
+        answer = self._ask(lambda headers: self._transport.get(f"{self._url}?{query}", headers))
+        if isinstance(answer, Reply):
+            return Standing(error=answer.error, down=answer.down)
+        if answer.status != 200:
+            return Standing(error=_said(answer), down=answer.status >= 500)
         try:
-            answer = self._transport.post(
-                self._url, {"User-Agent": USER_AGENT, **self._headers()}, [_body(each) for each in messages]
-            )
+            found = _decode_alerts(answer.body)
+        except msgspec.DecodeError:
+            return Standing(error="its list of alerts is not understood")
+        return Standing(frozenset(tuple(sorted(alert.labels.items())) for alert in found))
+
+    def _ask(self, ask: Callable[[Mapping[str, str]], Answer]) -> Answer | Reply:
+        try:
+            return ask({"User-Agent": USER_AGENT, **self._headers()})
         except RemoteError as error:
             return Reply((), (), str(error), down=True)
         except OSError as error:
             return Reply((), (), f"the credential cannot be read: {error.strerror}")
-        if answer.status < 300:
-            return Reply(messages, ())
-        said = f"HTTP {answer.status}: {scrub(answer.body.decode('utf-8', 'replace'))}"
-        if not 400 <= answer.status < 500 or answer.status in _ABOUT_THE_REQUEST:
-            return Reply((), (), said, down=answer.status >= 500)
-        if len(messages) == 1:
-            return Reply((), messages, said)
-        # Alertmanager may have taken the good ones or not; to send them again does no harm.
-        half = len(messages) // 2
-        return _joined(self.send(messages[:half]), self.send(messages[half:]), said)
+
+
+def _taken(messages: Sequence[PostableAlert], clock: int | None) -> Reply:
+    # What is over on arrival is accepted, and nobody is told of it.
+    late = {m for m in messages if clock is not None and m.alert.resolved_at is None and m.ends_at <= clock}
+    if not late:
+        return Reply(messages, (), clock=clock)
+    taken = [message for message in messages if message not in late]
+    said = "alerts were over on arrival: its clock is ahead of this machine's"
+    return Reply(taken, (), said, down=True, clock=clock)
+
+
+def _said(answer: Answer) -> str:
+    return f"HTTP {answer.status}: {scrub(answer.body.decode('utf-8', 'replace'))}"
 
 
 def _joined(one: Reply, other: Reply, said: str) -> Reply:
@@ -66,6 +119,7 @@ def _joined(one: Reply, other: Reply, said: str) -> Reply:
         [*one.rejected, *other.rejected],
         other.error or one.error or said,
         one.down or other.down,
+        one.clock if other.clock is None else other.clock,
     )
 
 

@@ -204,6 +204,30 @@ class CauseRule(Section):
     remedy: Text = Field(description="What to do about it, as pages and alerts show it.")
 
 
+class Links(Section):
+    """Where pages, pushed alerts and rules link to."""
+
+    external_url: Url | None = Field(
+        default=None,
+        description="Where readers reach the exporter's pages; `--web.external-url` goes before it. It may "
+        "end in a path: a proxy takes that off. Without both it is this machine's name and the port, and the "
+        "log warns of that.",
+    )
+    runbooks_url: Url | None = Field(
+        default=None,
+        description="Where the runbooks are; `/` and the alert's name are appended. Without it the "
+        "exporter's own pages at `/runbooks/`.",
+    )
+    grafana_url: Url | None = Field(
+        default=None, description="Grafana, for a link to the dashboard of the service."
+    )
+    console_url: Annotated[str, values.CONSOLE_URL] | None = Field(
+        default=None,
+        description="The page of a service in the cloud's console; `{project_id}` and `{service_id}` are "
+        "filled in.",
+    )
+
+
 class Alertmanager(Section):
     """Where the exporter pushes its alert, which carries the cause."""
 
@@ -226,10 +250,14 @@ class Alertmanager(Section):
     labels: Annotated[Mapping[str, Text], AfterValidator(MappingProxyType)] = Field(
         default_factory=lambda: MappingProxyType({}), description="Labels added to every alert, for routing."
     )
+    severity: Text = Field(
+        default="critical", description="The label `severity` of every pushed alert, for routing."
+    )
     resend_interval: PositiveMilliseconds = Field(
         default=60_000,
-        description="How often a firing alert is sent again. Alertmanager ends an alert that it has not got "
-        "for four times as long.",
+        description="How often a firing alert is sent again. Alertmanager ends one that it has not seen for "
+        "ten minutes and four of these. No shorter than the evaluation interval of the rules: an end is sent "
+        "one of these and the time between two scrapes later, when the rule's alert has ended.",
     )
     cause_wait: Milliseconds = Field(
         default=20_000,
@@ -271,6 +299,7 @@ class Config(Section):
     causes: tuple[CauseRule, ...] = Field(
         default=(), description="Your own causes of failure, tried before the built-in ones."
     )
+    links: Links = Field(default=Links(), description="Where pages, alerts and rules link to.")
     alertmanager: Alertmanager | None = Field(
         default=None, description="Where the exporter pushes its alert. Without it, it pushes none."
     )

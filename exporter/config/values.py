@@ -140,6 +140,13 @@ def _url(text: str, _: Path) -> str:
     return text.rstrip("/")
 
 
+def _console(text: str, _: Path) -> str:
+    place = r"\{(?:project|service)_id\}"
+    if not re.fullmatch(rf"https?://[^\s\\@{{}}/?#]+(?:[/?#](?:[^\s\\{{}}]|{place})*)?", text):
+        raise Unfit(hide="@" in text)
+    return text
+
+
 def _proxy(text: str, directory: Path) -> str:
     return text if text == "none" else _url(text, directory)
 
@@ -238,6 +245,7 @@ def _certificates(text: str, directory: Path) -> Path:
 TEXT = Kind("text in one line", _text)
 ID = Kind("an id of up to 128 letters, digits, - and _", _matching(r"[A-Za-z0-9_-]{1,128}"))
 URL = Kind("a URL such as https://host or https://host/path, without user:password@", _url)
+CONSOLE_URL = Kind("a URL that may have {project_id} and {service_id} in it, and no other braces", _console)
 PROXY = Kind("a URL such as http://host:3128, without user:password@, or none", _proxy)
 COUNT = Kind("a whole number from 1 to 1000", _count)
 POSITIVE = Kind("a number above 0 and below 1000000, such as 0.5", _positive)

@@ -1,16 +1,16 @@
 """The second leg of alerting: a thread for each Alertmanager that keeps it told of every alert."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Condition, Thread
 
-from exporter.adapters.alertmanager import AlertmanagerClient, Reply
+from exporter.adapters.alertmanager import AlertmanagerClient, Reply, Standing
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.core.alerting.notifications import (
+    HEARTBEAT_MS,
     Alert,
     Key,
     LastSend,
     NotifierOptions,
-    PostableAlert,
     batches,
     due,
     postable,
@@ -21,9 +21,17 @@ from exporter.engine.reporter import Reporter
 # alert when it was restarted, and should hear of the pushed one before it hears of the rule's.
 _AGAIN_MS = 5_000
 
+# Clocks that differ by less do no harm: an end lies one resend in the past, and a lease is minutes long. The
+# header names a whole second, and an answer may take some.
+_SAME_CLOCK_MS = 5_000
+
 
 class SendLoop:
     """One Alertmanager and what it was told.
+
+    Each peer judges by its own clock whether an alert is over, and peers may differ. So each is sent times of
+    its own clock, as its answers show it. The first post is empty, to see that clock before an alert is sent.
+    Where there is nothing to send for a while, an empty post shows whether a peer still takes any.
 
     Args:
         name: its label in the metrics, without secrets.
@@ -56,7 +64,9 @@ class SendLoop:
         )
         self._metrics, self._reporter, self._clock, self._on_bug = metrics, reporter, clock, on_bug
         self._sent: dict[Key, LastSend] = {}
-        self._error = ""
+        self._posted_at: int | None = None
+        self._ahead = 0  # its clock minus ours, ms
+        self._error = self._list_error = ""
         self._changed = Condition()
         self._woken = self._stopped = False
 
@@ -82,30 +92,74 @@ class SendLoop:
         self._sent = {key: sent for key, sent in self._sent.items() if key in alerts}
         keys, again = due(alerts, self._sent, self._clock(), self._options)
         errors = []
-        for batch in batches(keys, self._sent):
-            if self._stopped:
-                break
-            # A lease begins when it is sent, and a slow peer takes its time for each batch.
-            now = self._clock()
-            reply = self._send({key: postable(alerts[key], now, self._options) for key in batch}, now)
-            errors.append(reply.error)
-            if len(reply.taken) + len(reply.rejected) < len(batch):
-                resend = self._options.resend
-                again = self._clock() + (min(_AGAIN_MS, resend) if reply.down else resend)
+        for error, down in self._exchanges(alerts, keys):
+            errors.append(error)
+            if down:
+                again = self._clock() + min(_AGAIN_MS, self._options.resend)
+                self._posted_at = None  # ask whether it hears, before any alert
                 break
         if errors:
             self._tell(next(filter(None, errors), ""))
-        return again
+        # What was refused is tried again with the next heartbeat at the latest.
+        return again if self._posted_at is None else min(again, self._posted_at + HEARTBEAT_MS)
 
-    def _send(self, batch: Mapping[Key, PostableAlert], now: int) -> Reply:
-        reply = self._alertmanager.send(list(batch.values()))
+    def _exchanges(self, alerts: Mapping[Key, Alert], keys: Sequence[Key]) -> Iterator[tuple[str, bool]]:
+        """Do what is due, request by request: the error of each, and whether the peer is down."""
+        idle = self._posted_at is None or (
+            not keys and not 0 <= self._clock() - self._posted_at < HEARTBEAT_MS
+        )
+        if idle and not self._stopped:
+            reply = self._post({})
+            yield reply.error, reply.down
+        unconfirmed = [key for key in keys if not alerts[key].confirmed]
+        if unconfirmed:
+            standing = self._alertmanager.standing()
+            if standing.down:
+                yield standing.error, True
+            self._tell_of_list(standing.error)
+            withheld = {key for key in unconfirmed if not self._stands(key, alerts[key], standing)}
+            now = self._clock()
+            self._sent |= {key: LastSend(alerts[key], now, withheld=True) for key in withheld}
+            keys = [key for key in keys if key not in withheld]
+        for batch in batches(keys, self._sent):
+            if self._stopped:
+                return
+            reply = self._post({key: alerts[key] for key in batch})
+            yield reply.error, reply.down
+            if len(reply.taken) + len(reply.rejected) < len(batch):
+                return
+
+    def _stands(self, key: Key, alert: Alert, standing: Standing) -> bool:
+        if not standing.error:
+            return alert.labels in standing.labels
+        # It does not say: go on with what it was told, and begin nothing.
+        return key in self._sent and not self._sent[key].withheld
+
+    def _post(self, batch: Mapping[Key, Alert]) -> Reply:
+        # A lease begins when it is sent, and a slow peer takes its time for each batch.
+        now = self._posted_at = self._clock()
+        told = {key: postable(alert, now, self._options, self._ahead) for key, alert in batch.items()}
+        reply = self._alertmanager.send(list(told.values()))
+        if reply.clock is not None:
+            self._compare_clocks(reply.clock - self._clock())
         taken, rejected = set(reply.taken), set(reply.rejected)
-        for key, told in batch.items():
-            if told in taken or told in rejected:
-                self._sent[key] = LastSend(told.alert, now, rejected=told in rejected)
-        self._metrics.notifications(self._name, "sent", len(taken))
-        self._metrics.notifications(self._name, "failed", len(batch) - len(taken))
+        for key, message in told.items():
+            if message in taken or message in rejected:
+                self._sent[key] = LastSend(message.alert, now, rejected=message in rejected)
+        sent, wanted = (len(taken), len(batch)) if batch else (int(not reply.error), 1)
+        self._metrics.notifications(self._name, "sent", sent)
+        self._metrics.notifications(self._name, "failed", wanted - sent)
         return reply
+
+    def _compare_clocks(self, ahead: int) -> None:
+        if abs(ahead - self._ahead) > _SAME_CLOCK_MS:
+            self._ahead = ahead if abs(ahead) > _SAME_CLOCK_MS else 0
+            self._reporter.clock_ahead(self._name, self._ahead / 1000)
+
+    def _tell_of_list(self, error: str) -> None:
+        if error and error != self._list_error:
+            self._reporter.alerts_not_listed(self._name, error)
+        self._list_error = error
 
     def _tell(self, error: str) -> None:
         if error != self._error:

@@ -19,6 +19,7 @@ from exporter.adapters.prometheus.exposition import Page
 from exporter.adapters.store.database import Store
 from exporter.adapters.store.errors import StoreError
 from exporter.core.accounting.history import History
+from exporter.core.alerting.notifications import Alert, unconfirmed
 from exporter.core.times import EpochMs, Ticks
 from exporter.engine.changes import ChangeSet
 from exporter.engine.fetch import ListJob, PollJob, Result, list_services, poll_service
@@ -27,6 +28,7 @@ from exporter.engine.project_poller import ProjectPoller, ProjectResources
 from exporter.engine.project_state import ProjectSettings
 from exporter.engine.reporter import Reporter
 from exporter.engine.repository import Repository
+from exporter.engine.scrape_gap import ScrapeGap
 from exporter.engine.snapshot import Publisher
 
 # The loop wakes at least this often, so that `/-/healthy` can tell a slow loop from a dead one.
@@ -73,6 +75,7 @@ class Poller:
         self._projects: dict[str, ProjectPoller] = {}
         self._removed: set[str] = set()  # projects that are still shown, and are no longer read
         self._held = HeldCounters()
+        self._scrapes = ScrapeGap(ticks())
         self._stopping = False
         self._paused_until = self._forget_due = ticks()
         self.store_error: StoreError | None = None  # of the last write, if it failed
@@ -87,7 +90,13 @@ class Poller:
 
     def scraped(self, page: Page) -> None:
         """A scrape has taken the whole of `page`."""
-        self.tell(lambda: self._release(self._held.scraped(page.number)))
+        tick = self._ticks()
+
+        def take() -> None:
+            self._scrapes.taken(tick)
+            self._release(self._held.scraped(page.number))
+
+        self.tell(take)
 
     def history(self, project: str, service_id: str) -> History | None:
         """A service's last events and updates. Raises `TimeoutError` if they cannot be read now."""
@@ -108,6 +117,11 @@ class Poller:
         if isinstance(answer, StoreError):
             raise TimeoutError("the store cannot be read") from answer
         return answer
+
+    def alerts(self) -> Mapping[Key, Alert]:
+        """The alerts to push. While nothing can be stored they stand still, so none of them is confirmed."""
+        alerts = self._publisher.snapshot.alerts
+        return alerts if self.store_error is None else unconfirmed(alerts)
 
     def stop(self) -> None:
         """End `run` after the commit under way."""
@@ -251,7 +265,7 @@ class Poller:
         for name, change in found.items():
             self._projects[name].written(change)
         self._removed.clear()
-        counters = self._publisher.publish(change_set, self._clock())
+        counters = self._publisher.publish(change_set, self._clock(), self._scrapes.at(self._ticks()))
         self._held.shown(self._publisher.snapshot.page.number, counters)
         self._reporter.report(change_set)
         return True

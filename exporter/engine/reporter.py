@@ -201,6 +201,25 @@ class Reporter:
         else:
             self._log.info("alerts are pushed", alertmanager=alertmanager)
 
+    def alerts_not_listed(self, alertmanager: str, error: str) -> None:
+        """An Alertmanager does not say which alerts stand there."""
+        self._log.warning(
+            "cannot list alerts; of services that cannot be read only those sent before are sent again",
+            alertmanager=alertmanager,
+            error=error,
+        )
+
+    def clock_ahead(self, alertmanager: str, seconds: float) -> None:
+        """The clock of an Alertmanager is so far ahead of ours, or behind if negative; 0: no more."""
+        if seconds:
+            self._log.warning(
+                "this machine's clock and Alertmanager's differ; it is sent times of its own clock",
+                alertmanager=alertmanager,
+                ahead_seconds=round(seconds),
+            )
+        else:
+            self._log.info("this machine's clock and Alertmanager's agree again", alertmanager=alertmanager)
+
     def damaged(self, project: str, service_id: str, kind: Kind) -> None:
         """A record of the store is damaged and not used; see `Repository`."""
         about = {"project": project, "record": kind}

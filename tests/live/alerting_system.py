@@ -1,7 +1,8 @@
-"""The system that alerting scenarios run on: emulated clouds, exporters, Prometheus, two Alertmanagers."""
+"""The system that alerting scenarios run on: emulated clouds, exporters, Prometheus, Alertmanagers."""
 
 import hashlib
 import itertools
+import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -80,37 +81,56 @@ class Setup(NamedTuple):
     Args:
         name: of the scenario.
         own_cloud: whether it has a cloud of its own.
-        own_exporters: how many exporters it has of its own.
-        push_to_second: whether its own exporters push to the second Alertmanager.
+        own_exporters: how many exporters it has of its own; each has its own way to the cloud.
+        pushes_to: to which Alertmanager its own exporters push; 0 is the first.
+        hears: the Alertmanagers whose notifications it is about.
+        clock_ahead: by how many seconds the clock of its own exporters is ahead.
 
     """
 
     name: str
     own_cloud: bool = False
     own_exporters: int = 0
-    push_to_second: bool = False
+    pushes_to: int = 0
+    hears: tuple[int, ...] = (0,)
+    clock_ahead: int = 0
+
+
+# Runs the command line with another clock; nothing else in the process may have read it before.
+_CLOCK_AHEAD = """
+import sys, time
+now_ns, now = time.time_ns, time.time
+time.time_ns = lambda: now_ns() + {seconds} * 10**9
+time.time = lambda: now() + {seconds}
+from exporter.__main__ import main
+sys.exit(main())
+"""
 
 
 class AlertingSystem:
-    """All processes. Prometheus sends its alerts to both Alertmanagers, an exporter pushes to one of them."""
+    """All processes. Prometheus sends its alerts to every Alertmanager, an exporter pushes to one of them."""
 
     def __init__(self, directory: Path, setups: Iterable[Setup], stack: ExitStack) -> None:
         self._directory, self._stack = directory, stack
         self.receiver = stack.enter_context(WebhookReceiver())
-        self.alertmanager = Alertmanager(directory / "first", "first", self.receiver)
-        self.second_alertmanager = Alertmanager(directory / "second", "second", self.receiver)
-        self._cloud, self._url = self._new_cloud()
+        self.alertmanagers = [
+            Alertmanager(directory / name, name, self.receiver)
+            for name in ("first", "second", "third", "fourth")
+        ]
+        self.alertmanager = self.alertmanagers[0]
+        self._cloud = _new_cloud()
+        self._url = self._way_to(self._cloud).url
+        self._ways: dict[str, list[Server]] = {}
         self.clouds: dict[str, Cloud] = {}
         self.exporters: dict[str, list[RunningExporter]] = {}
         self._numbers = itertools.count()
         self._setups = {setup.name: setup for setup in setups}
         self._create_exporters()
         everyone = [exporter for exporters in self.exporters.values() for exporter in exporters]
-        alertmanagers = (self.alertmanager, self.second_alertmanager)
         self.prometheus = prometheus_with_rules(
-            directory / "prometheus", [each.address for each in everyone], alertmanagers
+            directory / "prometheus", [each.address for each in everyone], self.alertmanagers
         )
-        for process in (*everyone, *alertmanagers, self.prometheus):
+        for process in (*everyone, *self.alertmanagers, self.prometheus):
             stack.enter_context(process)
         for exporter in everyone:
             exporter.ready()
@@ -118,33 +138,42 @@ class AlertingSystem:
 
     def _create_exporters(self) -> None:
         shared = []
-        for setup in self._setups.values():
-            row = self._row(setup)
-            self.exporters[setup.name] = [
-                self._exporter([row], self.second_alertmanager if setup.push_to_second else self.alertmanager)
-                for _ in range(setup.own_exporters)
+        for name, setup in self._setups.items():
+            self.clouds[name] = _new_cloud() if setup.own_cloud else self._cloud
+            self.clouds[name].add_project(_id(name))
+            self.set_password(name, DEFAULT_PASSWORD)
+            self._ways[name] = [self._way_to(self.clouds[name]) for _ in range(setup.own_exporters)]
+            self.exporters[name] = [
+                self._exporter([self._row(name, way.url)], setup) for way in self._ways[name]
             ]
             if not setup.own_exporters:
-                shared.append(row)
-        self.exporters[""] = [self._exporter(shared, self.alertmanager)]
+                url = self._way_to(self.clouds[name]).url if setup.own_cloud else self._url
+                shared.append(self._row(name, url))
+        self.exporters[""] = [self._exporter(shared, Setup(""))] if shared else []
 
-    def _row(self, setup: Setup) -> Config:
-        cloud, url = self._new_cloud() if setup.own_cloud else (self._cloud, self._url)
-        self.clouds[setup.name] = cloud
-        cloud.add_project(_id(setup.name))
-        self.set_password(setup.name, DEFAULT_PASSWORD)
-        user = {**password(url)["password"], "password": None, "password_file": str(self._secret(setup.name))}
-        return project(url, setup.name, project_id=_id(setup.name), concurrency=2, auth={"password": user})
+    def _row(self, name: str, url: str) -> Config:
+        user = {**password(url)["password"], "password": None, "password_file": str(self._secret(name))}
+        return project(url, name, project_id=_id(name), concurrency=2, auth={"password": user})
 
-    def _new_cloud(self) -> tuple[Cloud, str]:
-        cloud = Cloud(lambda: time.time_ns() // 1_000_000)
-        return cloud, self._stack.enter_context(Server(cloud)).url
+    def _way_to(self, cloud: Cloud) -> Server:
+        return self._stack.enter_context(Server(cloud))
 
-    def _exporter(self, rows: Sequence[Config], pushes_to: Alertmanager) -> RunningExporter:
+    def _exporter(self, rows: Sequence[Config], setup: Setup) -> RunningExporter:
         directory = self._directory / f"exporter-{next(self._numbers)}"
         directory.mkdir()
-        push = {"urls": [pushes_to.url], **PUSH}
-        return RunningExporter(directory, configured(directory, *rows, poll=POLL, alertmanager=push))
+        exporter = RunningExporter(directory, self._configured(directory, rows, setup))
+        if setup.clock_ahead:
+            exporter.command = [
+                exporter.command[0],
+                "-c",
+                _CLOCK_AHEAD.format(seconds=setup.clock_ahead),
+                *exporter.command[3:],
+            ]
+        return exporter
+
+    def _configured(self, directory: Path, rows: Sequence[Config], setup: Setup) -> str:
+        push = {"urls": [self.alertmanagers[setup.pushes_to].url], **PUSH}
+        return configured(directory, *rows, poll=POLL, alertmanager=push)
 
     def _secret(self, name: str) -> Path:
         return self._directory / f"{_id(name)}.password"
@@ -159,16 +188,26 @@ class AlertingSystem:
         """Change the password that the exporter of this project signs in with."""
         self._secret(name).write_text(secret)
 
+    def cut_off(self, name: str, number: int) -> None:
+        """Take one of its own exporters the way to the cloud."""
+        self._ways[name][number].stop()
+
+    def rename(self, name: str, project_id: str = "") -> None:
+        """Have its own exporter read a project of another name, and of another id if one is given."""
+        ((exporter,), (way,)) = self.exporters[name], self._ways[name]
+        row = {**self._row(name, way.url), "name": renamed(name), "project_id": project_id or _id(name)}
+        self._configured(exporter.log.parent, [row], self._setups[name])
+        exporter.child.send_signal(signal.SIGHUP)
+        self.await_value(f'modelarts_up{{project="{renamed(name)}"}}', 1)
+
     def expected(self, name: str) -> ExpectedNotifications:
         """The notifications that a scenario expects, about its project and about its own exporters."""
-        alertmanagers = {self.alertmanager.name}
-        if self._setups[name].push_to_second:
-            alertmanagers.add(self.second_alertmanager.name)
+        alertmanagers = {self.alertmanagers[number].name for number in self._setups[name].hears}
         own = {exporter.address for exporter in self.exporters[name]}
 
         def is_about(notification: Notification) -> bool:
             labels = notification.labels
-            is_own = labels.get("project") == name or labels.get("instance") in own
+            is_own = labels.get("project") in (name, renamed(name)) or labels.get("instance") in own
             return is_own and notification.alertmanager in alertmanagers
 
         return ExpectedNotifications(name, is_about, self.receiver.notifications)
@@ -178,15 +217,24 @@ class AlertingSystem:
         until(lambda: self.prometheus.value(query), lambda found: found == wanted, PATIENCE_SECONDS)
 
 
-def wait_for_all(expected: ExpectedNotifications) -> None:
+def wait_for_all(expected: ExpectedNotifications, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until all expected notifications have been received."""
-    until(lambda: expected.result().missing, lambda missing: not missing, PATIENCE_SECONDS)
+    until(lambda: expected.result().missing, lambda missing: not missing, seconds)
 
 
 def let_time_pass(seconds: float = SETTLE_SECONDS) -> None:
     """Wait, so that a notification that must not be sent would have been received."""
     end = time.monotonic() + seconds
     until(time.monotonic, lambda now: now >= end, seconds + 1)
+
+
+def renamed(name: str) -> str:
+    """The other name of a project."""
+    return f"{name}, renamed"
+
+
+def _new_cloud() -> Cloud:
+    return Cloud(lambda: time.time_ns() // 1_000_000)
 
 
 def _id(name: str) -> str:

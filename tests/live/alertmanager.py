@@ -12,9 +12,10 @@ from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import requests
 import yaml
 
-from tests.live.processes import Process, free_port
+from tests.live.processes import PATIENCE_SECONDS, Process, free_port
 from tests.live.prometheus import Prometheus
 
 ALERTS = Path(__file__).parents[2] / "alerts"
@@ -154,6 +155,12 @@ class Alertmanager(Process):
         """Start it, and wait until it is ready."""
         super().start()
         self.wait_for(f"{self.url}/-/ready")
+
+    def heard_at(self, alertname: str, project: str) -> str:
+        """When it was last sent the one alert of this name and project; "" if it does not fire."""
+        filters = [f'alertname="{alertname}"', f'project="{project}"']
+        answer = requests.get(f"{self.url}/api/v2/alerts", {"filter": filters}, timeout=PATIENCE_SECONDS)
+        return max((alert["updatedAt"] for alert in answer.json()), default="")
 
 
 def prometheus_with_rules(

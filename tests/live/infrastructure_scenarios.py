@@ -145,7 +145,7 @@ def _replicas(system: AlertingSystem, expected: ExpectedNotifications) -> None:
 
 
 @INFRASTRUCTURE_SCENARIOS.scenario(
-    "Alertmanager is down and comes back", own_exporters=1, push_to_second=True
+    "Alertmanager is down and comes back", own_exporters=1, pushes_to=1, hears=(0, 1)
 )
 def _cut_off(system: AlertingSystem, expected: ExpectedNotifications) -> None:
     before, meanwhile = system.service(expected.name), system.service(expected.name)
@@ -161,14 +161,14 @@ def _cut_off(system: AlertingSystem, expected: ExpectedNotifications) -> None:
             "description"
         ]
     )
-    system.second_alertmanager.end()
+    system.alertmanagers[1].end()
     expected.expect(RULE_ALERT)
     expected.expect("ModelArtsAlertPushFailing")
     meanwhile.fail()
     wait_for_all(expected)
     expected.expect(PUSHED_ALERT)
     expected.expect("ModelArtsAlertPushFailing", "resolved")
-    system.second_alertmanager.start()
+    system.alertmanagers[1].start()
     wait_for_all(expected)
     let_time_pass()
     # Without the pushed alert, Prometheus has to see that the status is no longer `failed` before it sees

@@ -1,7 +1,7 @@
 """An alerting scenario: what it needs, and what happens in it."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.live.alerting_system import AlertingSystem, Setup
 from tests.live.expected_notifications import ExpectedNotifications
@@ -24,13 +24,11 @@ class Scenario(NamedTuple):
 class Scenarios(list[Scenario]):
     """The scenarios of one module; its decorator adds them."""
 
-    def scenario(
-        self, title: str, *, own_cloud: bool = False, own_exporters: int = 0, push_to_second: bool = False
-    ) -> Callable[[Run], Run]:
-        """Decorates the function that runs it; the arguments are those of `Setup`."""
+    def scenario(self, title: str, **fields: Any) -> Callable[[Run], Run]:
+        """Decorates the function that runs it; `fields` are those of `Setup`."""
 
         def add(run: Run) -> Run:
-            self.append(Scenario(Setup(title, own_cloud, own_exporters, push_to_second), run))
+            self.append(Scenario(Setup(title, **fields), run))
             return run
 
         return add

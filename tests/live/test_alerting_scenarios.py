@@ -10,12 +10,13 @@ from tests.live.alerting_system import let_time_pass, running_system, wait_for_a
 from tests.live.alertmanager import Notification
 from tests.live.expected_notifications import ExpectedNotifications, score, table
 from tests.live.infrastructure_scenarios import INFRASTRUCTURE_SCENARIOS
+from tests.live.push_scenarios import PUSH_SCENARIOS
 from tests.live.service_scenarios import SERVICE_SCENARIOS
 
-SCENARIOS = [*SERVICE_SCENARIOS, *INFRASTRUCTURE_SCENARIOS]
+SCENARIOS = [*SERVICE_SCENARIOS, *INFRASTRUCTURE_SCENARIOS, *PUSH_SCENARIOS]
 
 
-# All run at the same time and mostly wait. The longest takes a little more than a minute; one that fails
+# All run at the same time and mostly wait. The longest takes a little less than two minutes; one that fails
 # stops after another minute.
 @pytest.mark.live
 @pytest.mark.timeout(240)

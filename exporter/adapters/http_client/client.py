@@ -8,6 +8,8 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -45,6 +47,21 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def date_ms(self) -> int | None:
+        """The server's clock by the `Date` header, ms since the epoch; None without a usable one."""
+        return http_date_ms(self.headers.get("date", ""))
+
+
+def http_date_ms(text: str) -> int | None:
+    """A time as HTTP headers have it, ms since the epoch; None if it is none."""
+    try:
+        at = parsedate_to_datetime(text)
+        # A date without a zone, or with -0000, has none here; HTTP knows no other than UTC.
+        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 class HttpClient:

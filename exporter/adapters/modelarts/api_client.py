@@ -7,7 +7,7 @@ from typing import Protocol
 from urllib.parse import quote, urlencode
 
 from exporter.adapters.http_client import USER_AGENT, Answer, HttpClient
-from exporter.adapters.modelarts.api_errors import date_ms, error_of
+from exporter.adapters.modelarts.api_errors import error_of
 from exporter.core.source import NotUnderstood, Refused, Throttled
 
 HEADERS = {
@@ -183,7 +183,7 @@ class ApiClient:
             code = str(answer.status)
         finally:
             self._metrics.request(endpoint.name, code, time.perf_counter() - began)
-        cloud_ms = date_ms(answer.headers)
+        cloud_ms = answer.date_ms
         now = self._clock()
         times.note(cloud_ms, now)
         if cloud_ms is not None:

@@ -10,10 +10,9 @@ import json
 import math
 import re
 from collections.abc import Collection, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 
+from exporter.adapters.http_client import http_date_ms
 from exporter.core.source import Forbidden, Gone, Refused, RemoteError, Throttled
 
 # What the cloud says about an error is quoted up to this length: the longest documented text fits.
@@ -124,20 +123,6 @@ def clean(text: str, secrets: Collection[str] = ()) -> str:
     return line if len(line) <= QUOTED_CHARACTERS else line[: QUOTED_CHARACTERS - 1] + "…"
 
 
-def date_ms(headers: Mapping[str, str]) -> int | None:
-    """The `Date` header in ms since the epoch; None without a usable one."""
-    return _http_date_ms(headers.get("date", ""))
-
-
-def _http_date_ms(text: str) -> int | None:
-    try:
-        at = parsedate_to_datetime(text)
-        # A date without a zone, or with -0000, has none here; HTTP knows no other than UTC.
-        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
 _BAD_LOGIN = "check domain, username, password and project_id"
 _BAD_SIGNATURE = "check the key or the token, and the clock of this machine"
 
@@ -205,11 +190,11 @@ def _retry_after(headers: Mapping[str, str], now: int) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
-        at = _http_date_ms(value)
+        at = http_date_ms(value)
         if at is None:
             return None
         # A date is on the cloud's clock, so the wait is measured on it too where it is known.
-        told = date_ms(headers)
+        told = http_date_ms(headers.get("date", ""))
         seconds = (at - (now if told is None else told)) / 1000
     if not math.isfinite(seconds):
         return None

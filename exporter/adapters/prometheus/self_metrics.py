@@ -141,7 +141,7 @@ class SelfMetrics:
         )
         self._notifications = self._counter(
             "alertmanager_notifications",
-            "Alerts sent to an Alertmanager, each time that one is",
+            "Alerts sent to an Alertmanager, each time that one is; without any, one empty post a minute",
             "alertmanager",
             "outcome",
         )
@@ -254,7 +254,7 @@ class SelfMetrics:
             self._reload_time.set(epoch_seconds)
 
     def notifications(self, alertmanager: str, outcome: str, count: int) -> None:
-        """So many alerts were `sent`, or `failed` to be."""
+        """So many alerts, or one empty post, were `sent` or `failed` to be."""
         with self._retaining:
             if alertmanager in self._alertmanagers:
                 self._notifications.labels(alertmanager, outcome).inc(count)

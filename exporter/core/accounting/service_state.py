@@ -72,10 +72,14 @@ class FailureEvent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
 
 
 class AlertState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A failure worth an alert, in ms: since when we know of it, and when it was over."""
+    """A failure worth an alert, in ms: since when we know of it, and when it was over.
+
+    `stopped_with` is the update_time of the failure with which the service was stopped.
+    """
 
     active_at: int
     resolved_at: int | None = None
+    stopped_with: int | None = None
 
 
 class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

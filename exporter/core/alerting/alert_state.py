@@ -24,11 +24,16 @@ def with_alert_state(state: ServiceState, now: int, settling: int) -> ServiceSta
 def _alert(state: ServiceState, now: int, settling: int) -> AlertState | None:
     alert = state.alert
     if not state.failing or state.row.status == _STOPPED:
-        if alert is None or alert.resolved_at is not None:
-            return alert
-        return msgspec.structs.replace(alert, resolved_at=now)
+        if alert is None:
+            return None
+        # Whoever stops a service knows of its failure, so to start it again is no news.
+        known = state.settled.update_time if state.settled is not None and state.failing else None
+        resolved_at = now if alert.resolved_at is None else alert.resolved_at
+        return AlertState(alert.active_at, resolved_at, known)
     if alert is not None and (alert.resolved_at is None or now < alert.resolved_at + settling):
-        return msgspec.structs.replace(alert, resolved_at=None)
+        return AlertState(alert.active_at)
+    if alert is not None and state.settled is not None and alert.stopped_with == state.settled.update_time:
+        return alert
     # Not since the update failed: Alertmanager tells of what began long ago at once, without waiting for the
     # alert of the whole fleet that would hide this one.
     return AlertState(active_at=now)

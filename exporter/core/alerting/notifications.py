@@ -1,4 +1,13 @@
-"""Which alerts are sent to Alertmanager and when: one identity, a lease renewed, an end repeated."""
+"""What the sidecar tells Alertmanager, and when: identity by labels, a lease renewed, an end told.
+
+Who may tell what, so that nobody is paged for what is known and no end is false:
+
+    an alert is confirmed    its service was read by this process, and can still be read: its beginning and
+                             its end are sent, and while it fires it is sent again and again
+    an alert is not          known from the store, or from before the cloud went out of reach: it is renewed
+                             where it still stands, and neither begun nor ended; a replica that sees more may
+                             have ended it meanwhile
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -15,13 +24,19 @@ from exporter.core.records import ABNORMAL, Model
 from exporter.core.scrub import scrub
 
 ALERTNAME = "ModelArtsDeploymentFailure"
-SEVERITY = "critical"
 SOURCE = "modelarts-exporter"
-# The rules' alerts link to the same place, see alerts/config.yml.
-RUNBOOKS = "https://github.com/modelarts-exporter/modelarts-exporter/blob/main/docs/runbooks"
+# The exporter's own pages of the runbooks, below its external URL.
+RUNBOOKS_PATH = "/runbooks"
+# The uid of the dashboard of one service, in dashboards/.
+_GRAFANA_PATH = "/d/modelarts-service"
 
-# Two sends may fail and the alert still stands; Prometheus leases its own alerts for as long.
+# For so long an exporter may be down, and none of its alerts ends.
+LONGEST_DOWNTIME_MS = 10 * 60 * 1000
+# Beyond that: the last send may be one resend old, and two may fail before one arrives.
 LEASE_RESENDS = 4
+# A send that was refused is tried again at least this often, whatever the resend interval: an alert on
+# failing pushes needs several failures within its window. As often a peer hears from us at least.
+HEARTBEAT_MS = 60 * 1000
 # As long as Prometheus repeats an end: an Alertmanager that was down in the meantime learns of it.
 END_REPEATED_MS = 15 * 60 * 1000
 # The last three events tell the story; more is read on the service's page.
@@ -39,7 +54,11 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """One alert. Times in ms; `resolved_at`: None while it fires; `ready_at`: when it may be sent first."""
+    """One alert, see the module. Times in ms.
+
+    `ready_at`: when it may be sent first, or once it is over, when its end may. `resolved_at`: None while it
+    fires.
+    """
 
     labels: Pairs
     annotations: Pairs
@@ -47,23 +66,34 @@ class Alert(msgspec.Struct, frozen=True):
     active_at: int
     ready_at: int
     resolved_at: int | None = None
+    confirmed: bool = True
+
+
+class LinkOptions(NamedTuple):
+    """Where links lead, without a slash at the end; "": to nowhere, but for runbooks: to our own pages.
+
+    `console_url` has `{project_id}` and `{service_id}` where these belong.
+    """
+
+    external_url: str
+    runbooks_url: str = ""
+    grafana_url: str = ""
+    console_url: str = ""
 
 
 class NotifierOptions(NamedTuple):
     """What every push has in common.
 
-    `labels` are the configured ones; `external_url` is where readers find the pages. `resend`: ms between
-    two sends of one alert. `cause_wait`: ms that the first send waits for the cause. `since`: when (ms)
-    this began to be told; what is only known from before is looked at again before it is told, but not
-    for longer than one resend.
+    `labels` are the configured ones. `resend`: ms between two sends of one alert. `cause_wait`: ms that the
+    first send waits for the cause.
     """
 
     labels: Mapping[str, str]
-    external_url: str
+    links: LinkOptions
     classifier: Classifier
     resend: int
     cause_wait: int
-    since: int = 0
+    severity: str = "critical"
 
 
 class PostableAlert(msgspec.Struct, frozen=True):
@@ -75,15 +105,36 @@ class PostableAlert(msgspec.Struct, frozen=True):
 
 
 class LastSend(NamedTuple):
-    """What an Alertmanager was last told of an alert, and when (ms); `rejected`: it found it bad."""
+    """What an Alertmanager was last told of an alert, and when (ms).
+
+    `rejected`: it found it bad. `withheld`: it was not told, because the alert is not confirmed and does not
+    stand there.
+    """
 
     alert: Alert
     at: int
     rejected: bool = False
+    withheld: bool = False
 
 
-def alert_of(view: ServiceView, options: NotifierOptions) -> Alert | None:
-    """The alert of a service; None where it has none."""
+def alert_of(
+    view: ServiceView,
+    options: NotifierOptions,
+    project_id: str = "",
+    *,
+    scrape_gap: int = 0,
+    confirmed: bool = True,
+) -> Alert | None:
+    """The alert of a service; None where it has none.
+
+    Args:
+        view: the service.
+        options: what every push has in common.
+        project_id: for the link to the console.
+        scrape_gap: how far scrapes are apart (ms).
+        confirmed: see the module.
+
+    """
     state = view.state
     alert = state.alert
     if alert is None:
@@ -91,33 +142,63 @@ def alert_of(view: ServiceView, options: NotifierOptions) -> Alert | None:
     labels = {
         **options.labels,
         "alertname": ALERTNAME,
-        "severity": SEVERITY,
+        "severity": options.severity,
         "source": SOURCE,
         **dict(view.labels),
     }
     # A summary ("failed to start") is no cause yet: the event that proves one may be read next.
     ready = alert.active_at if state.is_explained else alert.active_at + options.cause_wait
-    if state.read_at is None or state.read_at < options.since:
-        # After hours of silence its lease has run out, and it may be over by now: that would be a false page.
-        ready = max(ready, options.since + options.resend)
-    page = _page(options.external_url, state.row.service_id, view.project)
-    return Alert(
-        labels=tuple(sorted((name, value) for name, value in labels.items() if value)),
-        annotations=_annotations(view, options.classifier, page),
-        page=page,
-        active_at=alert.active_at,
-        ready_at=ready,
-        resolved_at=alert.resolved_at,
+    links = _links(options.links, view, project_id)
+    return with_end_ready(
+        Alert(
+            labels=tuple(sorted((name, value) for name, value in labels.items() if value)),
+            annotations=_annotations(view, options.classifier, links),
+            page=links["dashboard_url"],
+            active_at=alert.active_at,
+            ready_at=ready,
+            resolved_at=alert.resolved_at,
+            confirmed=confirmed,
+        ),
+        options,
+        scrape_gap,
     )
 
 
-def _page(external_url: str, service_id: str, project: str) -> str:
-    # Two projects may have a service of the same id.
-    path, name = (quote(part, safe="", errors="replace") for part in (service_id, project))
-    return f"{external_url}/services/{path}?project={name}"
+def unconfirmed(alerts: Mapping[Key, Alert]) -> Mapping[Key, Alert]:
+    """The same alerts, of which none is confirmed."""
+    return {key: msgspec.structs.replace(alert, confirmed=False) for key, alert in alerts.items()}
 
 
-def _annotations(view: ServiceView, classifier: Classifier, page: str) -> Pairs:
+def with_end_ready(alert: Alert, options: NotifierOptions, scrape_gap: int) -> Alert:
+    """The alert, if it is over with the time when its end may be sent.
+
+    The rule's alert, which this one hides, has to end first, or its end is told as a new page. It ends after
+    the next scrape and an evaluation, which is no longer than one resend.
+    """
+    if alert.resolved_at is None:
+        return alert
+    return msgspec.structs.replace(alert, ready_at=alert.resolved_at + options.resend + scrape_gap)
+
+
+def _links(options: LinkOptions, view: ServiceView, project_id: str) -> dict[str, str]:
+    project, service_id, project_id = (
+        quote(part, safe="", errors="replace")
+        for part in (view.project, view.state.row.service_id, project_id)
+    )
+    runbooks = options.runbooks_url or f"{options.external_url}{RUNBOOKS_PATH}"
+    grafana, console = options.grafana_url, options.console_url
+    return {
+        "runbook_url": f"{runbooks}/{ALERTNAME}",
+        # Two projects may have a service of the same id.
+        "dashboard_url": f"{options.external_url}/services/{service_id}?project={project}",
+        "grafana_url": f"{grafana}{_GRAFANA_PATH}?var-project={project}&var-service={service_id}"
+        if grafana
+        else "",
+        "console_url": console.replace("{project_id}", project_id).replace("{service_id}", service_id),
+    }
+
+
+def _annotations(view: ServiceView, classifier: Classifier, links: Mapping[str, str]) -> Pairs:
     state = view.state
     cause = state.cause
     found = {
@@ -129,8 +210,7 @@ def _annotations(view: ServiceView, classifier: Classifier, page: str) -> Pairs:
         "remedy": _remedy(cause, classifier),
         "model": _models(state.settled.models if state.settled else ()),
         "recent_events": "\n".join(_line(failure) for failure in state.failure_events[-RECENT_EVENTS:]),
-        "runbook_url": f"{RUNBOOKS}/{ALERTNAME}.md",
-        "dashboard_url": page,
+        **links,
     }
     return tuple((key, value) for key, value in found.items() if value)
 
@@ -186,33 +266,38 @@ def _next(alert: Alert, last: LastSend | None, now: int, options: NotifierOption
     A clock that was set back must not make anything wait for longer than it would have to.
     """
     if alert.resolved_at is not None:
-        # The rule's alert, which this one hides, has to end first, or its end is told as a new page.
-        told = alert.resolved_at + options.resend
-        if alert.resolved_at <= now < told:
-            return told
-        if is_over(alert, now, options):
+        if not alert.confirmed or is_over(alert, now):
             return None
-    elif (last is None or last.alert.resolved_at is not None) and (
-        0 < alert.ready_at - now <= max(options.cause_wait, options.resend)
+        if alert.resolved_at <= now < alert.ready_at:
+            return alert.ready_at
+    elif (last is None or last.withheld or last.alert.resolved_at is not None) and (
+        0 < alert.ready_at - now <= options.cause_wait
     ):
         return alert.ready_at
-    if last is not None and last.alert == alert and 0 <= now - last.at < options.resend:
-        return last.at + options.resend
+    again = min(options.resend, HEARTBEAT_MS) if last is not None and last.rejected else options.resend
+    if last is not None and last.alert == alert and 0 <= now - last.at < again:
+        return last.at + again
     return now
 
 
-def postable(alert: Alert, now: int, options: NotifierOptions) -> PostableAlert:
-    """What to say of an alert at `now` (ms)."""
-    ends_at = now + LEASE_RESENDS * options.resend
-    if alert.resolved_at is not None:
-        ends_at = min(alert.resolved_at + options.resend, now)
+def postable(alert: Alert, now: int, options: NotifierOptions, ahead: int = 0) -> PostableAlert:
+    """What to say of an alert at `now` (ms) to an Alertmanager whose clock is `ahead` (ms) of ours.
+
+    It judges by its own clock whether an alert is over. An end in its future would be no end: it would keep
+    the lease that it was given last.
+    """
+    if alert.resolved_at is None:
+        ends_at = now + LONGEST_DOWNTIME_MS + LEASE_RESENDS * options.resend
+    else:
+        ends_at = min(alert.resolved_at, now)
     # An Alertmanager refuses what ends before it starts; our clock may have been set back in between.
-    return PostableAlert(alert, min(alert.active_at, now, ends_at), ends_at)
+    starts_at = min(alert.active_at, now, ends_at)
+    return PostableAlert(alert, starts_at + ahead, ends_at + ahead)
 
 
-def is_over(alert: Alert, now: int, options: NotifierOptions) -> bool:
+def is_over(alert: Alert, now: int) -> bool:
     """Whether there is nothing left to tell."""
-    return alert.resolved_at is not None and now >= alert.resolved_at + options.resend + END_REPEATED_MS
+    return alert.resolved_at is not None and now >= alert.ready_at + END_REPEATED_MS
 
 
 def batches(keys: Sequence[Key], sent: Mapping[Key, LastSend]) -> list[Sequence[Key]]:
