@@ -39,7 +39,7 @@ type: $(SETUP) ## Check types (mypy, strict)
 
 .PHONY: unit
 unit: $(SETUP) ## Run the tests that need Python alone; every branch of exporter/core must be run
-	$(PYTHON) -m pytest -q -n 2 -m 'not live and not browser' --cov=exporter/core --cov-branch --cov-fail-under=100
+	$(PYTHON) -m pytest -q -n 2 -m 'not live and not browser and not long' --cov=exporter/core --cov-branch --cov-fail-under=100
 
 # Four at a time, because they mostly wait: that takes two minutes instead of six.
 .PHONY: live
@@ -59,6 +59,11 @@ image-test: $(SETUP) ## Build the container image and try it out (root on Debian
 .PHONY: fuzz
 fuzz: $(SETUP) ## Try out what a server may send, for some minutes more than `make test` does
 	$(PYTHON) -m pytest -q -n 2 --hypothesis-profile=fuzz --timeout=0 tests/test_http_fuzz.py
+
+.PHONY: long
+long: $(SETUP) ## Play the histories of the alert rules in the newest Prometheus and at more intervals; some minutes
+	@.ci/with "the newest Prometheus" $(PROMETHEUS) -- true
+	$(PYTHON) -m pytest -q -n 2 --timeout=0 -m long
 
 .PHONY: bench
 bench: $(SETUP) ## Measure; the numbers are for people, nothing fails

@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = [names[0] for names in wanted if not any(map(shutil.which, names))]
     if missing:
         for item in items:
-            if item.get_closest_marker("live"):
+            if item.get_closest_marker("live") or item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
 
 
