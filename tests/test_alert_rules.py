@@ -347,7 +347,7 @@ def promtool() -> str:
 
 @pytest.fixture(scope="module")
 def newest_promtool() -> str:
-    """That of the newest release of Debian: in trixie a part of the package prometheus, later one of its own."""
+    """That of the newest release of Debian: of the package prometheus in trixie, later one of its own."""
     return str(debian.newest("promtool", "promtool"))
 
 

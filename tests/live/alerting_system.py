@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from exporter.emulator import DEFAULT_PASSWORD, Cloud, Server
+from exporter.factory import Shard
 from tests.commands import Config, RunningExporter, configured, password, project
 from tests.live.alertmanager import Alertmanager, Notification, WebhookReceiver, prometheus_with_rules
 from tests.live.expected_notifications import ExpectedNotifications
@@ -55,10 +56,10 @@ class Service:
         ]
         self.cloud.settle(self.service_id, self._open, result, rows or None)
 
-    def fail(self, *texts: str) -> None:
+    def fail(self, *texts: str, seconds_ago: int = 0) -> None:
         """Start an update that fails at once."""
         with self.cloud.lock:
-            self.begin()
+            self.begin(seconds_ago)
             self.say(*texts or (IMAGE_PULL,))
             self.end("FAIL")
 
@@ -85,6 +86,7 @@ class Setup(NamedTuple):
         pushes_to: to which Alertmanager its own exporters push; 0 is the first.
         hears: the Alertmanagers whose notifications it is about.
         clock_ahead: by how many seconds the clock of its own exporters is ahead.
+        shards: whether its own exporters share its services.
 
     """
 
@@ -94,6 +96,7 @@ class Setup(NamedTuple):
     pushes_to: int = 0
     hears: tuple[int, ...] = (0,)
     clock_ahead: int = 0
+    shards: bool = False
 
 
 # Runs the command line with another clock; nothing else in the process may have read it before.
@@ -144,7 +147,8 @@ class AlertingSystem:
             self.set_password(name, DEFAULT_PASSWORD)
             self._ways[name] = [self._way_to(self.clouds[name]) for _ in range(setup.own_exporters)]
             self.exporters[name] = [
-                self._exporter([self._row(name, way.url)], setup) for way in self._ways[name]
+                self._exporter([self._row(name, way.url)], setup, number)
+                for number, way in enumerate(self._ways[name])
             ]
             if not setup.own_exporters:
                 url = self._way_to(self.clouds[name]).url if setup.own_cloud else self._url
@@ -158,10 +162,11 @@ class AlertingSystem:
     def _way_to(self, cloud: Cloud) -> Server:
         return self._stack.enter_context(Server(cloud))
 
-    def _exporter(self, rows: Sequence[Config], setup: Setup) -> RunningExporter:
+    def _exporter(self, rows: Sequence[Config], setup: Setup, number: int = 0) -> RunningExporter:
         directory = self._directory / f"exporter-{next(self._numbers)}"
         directory.mkdir()
-        exporter = RunningExporter(directory, self._configured(directory, rows, setup))
+        shard = [f"--shard.index={number}", f"--shard.total={setup.own_exporters}"] if setup.shards else []
+        exporter = RunningExporter(directory, self._configured(directory, rows, setup), *shard)
         if setup.clock_ahead:
             exporter.command = [
                 exporter.command[0],
@@ -192,6 +197,20 @@ class AlertingSystem:
         """Take one of its own exporters the way to the cloud."""
         self._ways[name][number].stop()
 
+    def service_of_shard(self, name: str, index: int) -> Service:
+        """A new service that this one of its own exporters reads."""
+        shard = Shard(index, self._setups[name].own_exporters)
+        service = self.service(name)
+        while not shard.has(service.service_id):
+            service.delete()
+            service = self.service(name)
+        return service
+
+    def scrape(self, exporters: Iterable[RunningExporter]) -> None:
+        """Have Prometheus scrape these from now on and no others."""
+        self.prometheus.set_targets([exporter.address for exporter in exporters])
+        self.prometheus.reload()
+
     def rename(self, name: str, project_id: str = "") -> None:
         """Have its own exporter read a project of another name, and of another id if one is given."""
         ((exporter,), (way,)) = self.exporters[name], self._ways[name]
@@ -208,6 +227,7 @@ class AlertingSystem:
         def is_about(notification: Notification) -> bool:
             labels = notification.labels
             is_own = labels.get("project") in (name, renamed(name)) or labels.get("instance") in own
+            is_own = is_own or (self._setups[name].shards and "total" in labels)
             return is_own and notification.alertmanager in alertmanagers
 
         return ExpectedNotifications(name, is_about, self.receiver.notifications)

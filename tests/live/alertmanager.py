@@ -172,9 +172,9 @@ def prometheus_with_rules(
     render = [sys.executable, str(ALERTS / "render.py"), f"--scale={SCALE}", f"--output={rules}"]
     subprocess.run(render, check=True)
     made = Prometheus(directory, "")
+    made.set_targets(targets)
     file = directory / "prometheus.yml"
     config = yaml.safe_load(file.read_text())
-    config["scrape_configs"][0]["static_configs"] = [{"targets": list(targets)}]
     config["rule_files"] = [str(rules)]
     wanted = [{"targets": [each.address]} for each in alertmanagers]
     config["alerting"] = {"alertmanagers": [{"static_configs": wanted}]}

@@ -1,5 +1,6 @@
 """Alerting scenarios in which the cloud, the exporter or Alertmanager fails."""
 
+import resource
 from collections.abc import Callable
 
 from exporter.emulator import DEFAULT_USER, faults
@@ -32,6 +33,58 @@ def _outage(system: AlertingSystem, expected: ExpectedNotifications) -> None:
     let_time_pass()
     expected.expect(PUSHED_ALERT, "resolved")
     service.succeed()
+    wait_for_all(expected)
+
+
+@INFRASTRUCTURE_SCENARIOS.scenario("a backlog is read after an outage", own_cloud=True)
+def _backlog(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    noisy, recovered, failing = (system.service(expected.name) for _ in range(3))
+    cloud = noisy.cloud
+    system.await_value(f'count(modelarts_service_up{{project="{expected.name}"}} == 1)', 3)
+    expected.expect("ModelArtsDataStale")
+    with cloud.lock:
+        cloud.faults.add(faults.html(502, times=None))
+    wait_for_all(expected)
+    noisy.say(*[OUT_OF_MEMORY] * 12)
+    recovered.fail(seconds_ago=1)
+    recovered.succeed()
+    failing.fail()
+    let_time_pass()
+    expected.expect("ModelArtsDataStale", "resolved")
+    expected.expect(PUSHED_ALERT)
+    for _ in (noisy, recovered):
+        expected.expect("ModelArtsAbnormalEvents")  # and no burst: they were not written just now
+    with cloud.lock:
+        cloud.faults.clear()
+    wait_for_all(expected)
+    for _ in (noisy, recovered):
+        expected.expect("ModelArtsAbnormalEvents", "resolved")
+    expected.expect(PUSHED_ALERT, "resolved")
+    failing.succeed()
+    wait_for_all(expected)
+
+
+@INFRASTRUCTURE_SCENARIOS.scenario("the disk is full while a service fails", own_exporters=1)
+def _disk_full(system: AlertingSystem, expected: ExpectedNotifications) -> None:
+    before, meanwhile = system.service(expected.name), system.service(expected.name)
+    (exporter,) = system.exporters[expected.name]
+    expected.expect(PUSHED_ALERT)
+    before.fail()
+    wait_for_all(expected)
+    expected.expect("ModelArtsStoreNotWritable")
+    unlimited = resource.prlimit(exporter.child.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(exporter.child.pid, resource.RLIMIT_FSIZE, (1, unlimited[1]))
+    meanwhile.fail()
+    before.succeed()
+    wait_for_all(expected)
+    let_time_pass()
+    expected.expect("ModelArtsStoreNotWritable", "resolved")
+    expected.expect(PUSHED_ALERT)
+    expected.expect(PUSHED_ALERT, "resolved")
+    resource.prlimit(exporter.child.pid, resource.RLIMIT_FSIZE, unlimited)
+    wait_for_all(expected)
+    expected.expect(PUSHED_ALERT, "resolved")
+    meanwhile.succeed()
     wait_for_all(expected)
 
 

@@ -1,7 +1,9 @@
 """A real Prometheus that scrapes one exporter every second, and its query API."""
 
 import shutil
+import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ class Prometheus(Process):
         )
         address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{address}"
+        self._config = config
         command = [program, f"--config.file={config}", f"--web.listen-address={address}"]
         command += [f"--storage.tsdb.path={directory / 'tsdb'}", "--storage.tsdb.retention.time=1h"]
         command += ["--log.level=warn"]
@@ -41,6 +44,16 @@ class Prometheus(Process):
         """Start it, and wait until it answers queries."""
         super().start()
         self.wait_for(f"{self.url}/-/ready")
+
+    def set_targets(self, targets: Iterable[str]) -> None:
+        """Scrape these and no others, from the next start or reload on."""
+        config = yaml.safe_load(self._config.read_text())
+        config["scrape_configs"][0]["static_configs"] = [{"targets": list(targets)}]
+        self._config.write_text(yaml.safe_dump(config))
+
+    def reload(self) -> None:
+        """Take up the config file."""
+        self.child.send_signal(signal.SIGHUP)
 
     def query(self, expression: str) -> list[tuple[Labels, float]]:
         """What an instant query gives now: labels and value of each series."""

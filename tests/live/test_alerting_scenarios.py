@@ -1,16 +1,18 @@
 """Alerting scenarios with a real Prometheus and Alertmanager: every expected notification, and no other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.live.alerting_system import let_time_pass, running_system, wait_for_all
+from tests.live.alerting_system import PATIENCE_SECONDS, let_time_pass, running_system, wait_for_all
 from tests.live.alertmanager import Notification
 from tests.live.expected_notifications import ExpectedNotifications, score, table
 from tests.live.infrastructure_scenarios import INFRASTRUCTURE_SCENARIOS
+from tests.live.lone_scenarios import LONE_SCENARIOS
 from tests.live.push_scenarios import PUSH_SCENARIOS
+from tests.live.scenario import Scenario
 from tests.live.service_scenarios import SERVICE_SCENARIOS
 
 SCENARIOS = [*SERVICE_SCENARIOS, *INFRASTRUCTURE_SCENARIOS, *PUSH_SCENARIOS]
@@ -23,8 +25,24 @@ SCENARIOS = [*SERVICE_SCENARIOS, *INFRASTRUCTURE_SCENARIOS, *PUSH_SCENARIOS]
 def test_every_notification_that_must_come_comes_and_no_other(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    with running_system(tmp_path, [scenario.setup for scenario in SCENARIOS]) as system:
-        all_expected = [system.expected(scenario.setup.name) for scenario in SCENARIOS]
+    play(SCENARIOS, tmp_path, record_property)
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("scenario", LONE_SCENARIOS, ids=lambda scenario: scenario.setup.name)
+def test_nor_when_what_all_depend_on_goes(
+    scenario: Scenario, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    play([scenario], tmp_path, record_property)
+
+
+def play(
+    scenarios: Sequence[Scenario], directory: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Run the scenarios at the same time, and compare what was received with what had to be."""
+    with running_system(directory, [scenario.setup for scenario in scenarios]) as system:
+        all_expected = [system.expected(scenario.setup.name) for scenario in scenarios]
 
         def is_watchdog(notification: Notification) -> bool:
             is_first = notification.alertmanager == system.alertmanager.name
@@ -32,12 +50,13 @@ def test_every_notification_that_must_come_comes_and_no_other(
 
         watchdog = ExpectedNotifications("the watchdog", is_watchdog, system.receiver.notifications)
         watchdog.expect("ModelArtsWatchdog")
-        with ThreadPoolExecutor(len(SCENARIOS) + 1) as pool:
+        with ThreadPoolExecutor(len(scenarios) + 1) as pool:
             runs = [
                 pool.submit(scenario.run, system, expected)
-                for scenario, expected in zip(SCENARIOS, all_expected, strict=True)
+                for scenario, expected in zip(scenarios, all_expected, strict=True)
             ]
-            runs.append(pool.submit(wait_for_all, watchdog))
+            # Prometheus does not know Alertmanager in its first seconds, and sends again after a minute.
+            runs.append(pool.submit(wait_for_all, watchdog, 2 * PATIENCE_SECONDS))
         let_time_pass()
         all_expected.append(watchdog)
 
