@@ -14,9 +14,12 @@ Labels = dict[str, str]
 
 
 class Prometheus(Process):
-    """Scrapes `target` (host:port) as the job that the rules expect; its storage is under `directory`."""
+    """Scrapes `target` (host:port) as the job that the rules expect.
 
-    def __init__(self, directory: Path, target: str) -> None:
+    Its storage is `directory / "tsdb"`, and older samples than `retention` are dropped.
+    """
+
+    def __init__(self, directory: Path, target: str, retention: str = "1h") -> None:
         program = shutil.which("prometheus")
         assert program is not None, "prometheus is not installed"
         config = directory / "prometheus.yml"
@@ -33,7 +36,7 @@ class Prometheus(Process):
         address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{address}"
         command = [program, f"--config.file={config}", f"--web.listen-address={address}"]
-        command += [f"--storage.tsdb.path={directory / 'tsdb'}", "--storage.tsdb.retention.time=1h"]
+        command += [f"--storage.tsdb.path={directory / 'tsdb'}", f"--storage.tsdb.retention.time={retention}"]
         command += ["--log.level=warn"]
         super().__init__(command, directory / "prometheus.log", directory)
 

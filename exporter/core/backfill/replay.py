@@ -81,12 +81,8 @@ class _Replay:
         lateness: int,
         classifier: Classifier,
     ) -> None:
-        self._present, self._error_msg, self._steps, self._classifier = (
-            present,
-            logs.error_msg,
-            steps,
-            classifier,
-        )
+        self._present, self._error_msg = present, logs.error_msg
+        self._steps, self._classifier = steps, classifier
         self._policy = CountingPolicy(lateness, longest_guess=_NEVER)
         self._events = sorted(logs.events.events)
         self._events_until: int | None = None  # the time of the last one that was read
@@ -95,10 +91,10 @@ class _Replay:
             self._log.setdefault(update.update_time, []).append(update)
         self._settling = settling_times(logs.updates.updates, self._events, classifier)
         self._open: dict[int, list[Update]] = {}
-        names = present.counters.values.keys() - set(ROW_COUNTERS)
+        self._names = sorted(present.counters.values.keys() - set(ROW_COUNTERS))
         self._state = ServiceState(
             row=msgspec.structs.replace(present.row, status="", transition_at=None),
-            counters=Counters(dict.fromkeys(sorted(names), 0.0)),
+            counters=Counters(dict.fromkeys(self._names, 0.0)),
             read_at=0,
         )
 
@@ -146,8 +142,9 @@ class _Replay:
         state = outcome.state
         if self._error_msg and state.settled == self._present.settled:
             state = with_error(state, self._error_msg, self._classifier)
-        # Nobody scrapes the past: its counters wait for no scrape.
-        self._state = msgspec.structs.replace(state, counters=Counters(state.counters.values), read_at=time)
+        # All are there from the first moment on; and nobody scrapes the past, so they wait for no scrape.
+        counters = Counters({name: state.counters.values[name] for name in self._names})
+        self._state = msgspec.structs.replace(state, counters=counters, read_at=time)
         number = self._steps.showing(time)
         if number < self._steps.seam:
             yield Moment(number, self._state, outcome.observations)

@@ -9,6 +9,8 @@ may try again.
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from math import inf
 from typing import NamedTuple
 
 from exporter.core.accounting.failure_cause import LONGEST_DEPLOYMENT_MS
@@ -36,16 +38,18 @@ def settling_times(
 ) -> dict[int, int]:
     """When the update of an update_time settled (both ms), for those of which the events tell it."""
     marks = sorted(_marks(events, classifier))
-    starts = sorted({update.update_time for update in updates})
+    settled: dict[int, list[Update]] = {update.update_time: [] for update in updates}
+    for update in updates:
+        if update.settled:
+            settled[update.update_time].append(update)
     found = {}
-    for start, following in zip(starts, [*starts[1:], None], strict=True):
-        settled = [update for update in updates if update.update_time == start and update.settled]
-        if len(settled) != 1:
-            continue  # open; or several in one millisecond, and no event says which of them it is about
-        own = _own(marks, start, following)
-        at = _end(settled[0], own)
-        if at is not None:
-            found[start] = at
+    for start, following in pairwise((*sorted(settled), inf)):
+        # Of several in one millisecond no event says which of them it is about.
+        if len(settled[int(start)]) == 1:
+            update = settled[int(start)][0]
+            at = _end(update, _own(marks, update.update_time, following))
+            if at is not None:
+                found[update.update_time] = at
     return found
 
 
@@ -73,11 +77,9 @@ def _kind(finding: Classification, text: str) -> str:
     return "failed" if is_outcome or _SERVICE_FAILED.match(text) else ""
 
 
-def _own(marks: Sequence[_Mark], start: int, following: int | None) -> Sequence[_Mark]:
-    """The marks of the update that began at `start`."""
-    end = start + LONGEST_DEPLOYMENT_MS + 1
-    if following is not None:
-        end = min(end, following)
+def _own(marks: Sequence[_Mark], start: int, following: float) -> Sequence[_Mark]:
+    """The marks of the update that began at `start`, before the `following` one."""
+    end = min(start + LONGEST_DEPLOYMENT_MS + 1, following)
     own = marks[bisect_left(marks, (start, "")) : bisect_left(marks, (end, ""))]
     again = (mark.time for mark in own if mark.kind == "begin" and mark.time > start + CLOCK_SLACK_MS)
     restart = next(again, end)
