@@ -1,12 +1,13 @@
 """A past that `backfill` wrote, in a real Prometheus that goes on with the living exporter."""
 
+import os
 import re
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -52,11 +53,33 @@ class Setup(NamedTuple):
     seam: float  # epoch seconds
 
 
-def promtool(*arguments: str) -> None:
-    program = shutil.which("promtool")
-    assert program is not None
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=120)
+def follow_the_page(begin: str, directory: Path, **places: str) -> None:
+    """Run the command of docs/backfill.md that begins so, with these places instead of the page's."""
+    page = (ROOT / "docs" / "backfill.md").read_text("utf-8")
+    (command,) = (line for line in page.splitlines() if line.startswith(begin))
+    for name, place in places.items():
+        command, found = re.subn(rf"(--{name}=)\S+", rf"\g<1>{place}", command)
+        assert found == 1, name
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["/bin/sh", "-ec", command],
+        cwd=directory,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def move(blocks: Path, storage: Path) -> None:
+    """The page's `mv`."""
+    storage.mkdir(exist_ok=True)
+    found = list(blocks.iterdir())
+    assert found
+    for block in found:
+        block.rename(storage / block.name)
 
 
 @pytest.fixture(name="setup", scope="module")
@@ -78,33 +101,21 @@ def _setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
             cloud.add_event(service_id, "normal", "Service mnist started.", began + 100_000)
     with ExitStack() as stack:
         config = configured(directory, project(stack.enter_context(Server(cloud)).url))
-        past = directory / "past.om"
-        command = [sys.executable, "-m", "exporter", "backfill", f"--config.file={config}"]
-        subprocess.run([*command, "--since=6d", f"--output={past}"], check=True, timeout=120)
+        past, storage = directory / "past.om", directory / "tsdb"
+        follow_the_page("modelarts-exporter backfill", directory, since="6d")
         seam = max(float(line.rsplit(" ", 1)[1]) for line in past.read_text().splitlines() if line[0] != "#")
-        promtool(
-            "tsdb",
-            "create-blocks-from",
-            "openmetrics",
-            "--max-block-duration=54h",
-            "--quiet",
-            str(past),
-            str(directory / "tsdb"),
-        )
+        follow_the_page("promtool tsdb create-blocks-from openmetrics", directory)
+        move(directory / "blocks", storage)
 
         exporter = stack.enter_context(RunningExporter(directory, config))
         exporter.ready()
         prometheus = stack.enter_context(Prometheus(directory, exporter.address, retention="100d"))
         until(lambda: prometheus.value("modelarts_up"))
         # The recorded series have no past of their own.
-        rules = directory / "delivery.rules.yml"
+        rules = directory / "modelarts.rules.yml"
         rules.write_text(yaml.safe_dump({"groups": [delivery_rules()]}))
-        span = [
-            f"--start={int(seam) - 6 * 86400}",
-            f"--end={int(seam)}",
-            f"--output-dir={directory / 'tsdb'}",
-        ]
-        promtool("tsdb", "create-blocks-from", "rules", f"--url={prometheus.url}", *span, str(rules))
+        follow_the_page("promtool tsdb create-blocks-from rules", directory, url=prometheus.url)
+        move(directory / "recorded", storage)
         assert prometheus.end() == 0
         prometheus.start()  # it takes up new blocks once a minute, and when it starts
         yield Setup(

@@ -64,7 +64,7 @@ class TimedSamples:
 
     def add(self, states: Iterable[tuple[int, Any]], end: int) -> None:
         """Add a subject: from each step on as it is then, the last state up to the step `end`."""
-        columns = [_Column(family) for family in self.families]
+        columns = [_FamilyRuns(family) for family in self.families]
         for first, last, subject in _intervals(states, end):
             for column in columns:
                 column.show(first, last, subject)
@@ -92,8 +92,8 @@ class TimedSamples:
             on_family()
 
 
-class _Column:
-    """One family's runs of one subject, metric by metric."""
+class _FamilyRuns:
+    """The runs of one family of one subject, metric by metric."""
 
     def __init__(self, family: Family) -> None:
         self._family = family
