@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -173,6 +173,28 @@ def test_the_histograms_of_the_project_add_up_its_services(
     assert changes(result.values("modelarts_project_info")) == [1]
 
 
+def test_what_ends_and_comes_back_leaves_a_gap(backfill: Backfill, cloud: Cloud, url: str) -> None:
+    now = cloud.clock()
+    service_id = cloud.add_service(name="mnist")
+    for days, result in ((3, "FAIL"), (2, "SUCCESS"), (1, "FAIL")):
+        cloud.add_update(service_id, result, at=now - days * DAY)
+    past = backfill(project(url), flags=("--since=4d", "--step=1m")).past
+    (shown,) = (values for series, values in past.items() if "last_failure_info" in series)
+    gaps = [after - before for before, after in pairwise(shown) if after - before > 60]
+    assert gaps == [86400 + 60]
+    assert len(shown) == 2 * 24 * 60 + 1
+
+
+def test_each_log_is_read_once(backfill: Backfill, cloud: Cloud, url: str) -> None:
+    for number in range(30):
+        fail_and_restore(cloud, cloud.clock(), f"service-{number}")
+    assert backfill(project(url)).code == 0
+    asked = Counter((request.endpoint, request.service_id) for request in cloud.requests)
+    del asked["token", None]
+    assert set(asked.values()) == {1}
+    assert len(asked) == 1 + 2 * 30
+
+
 def test_with_a_later_since_counters_begin_with_what_was_counted_by_then(
     backfill: Backfill, cloud: Cloud, url: str
 ) -> None:
@@ -191,6 +213,12 @@ def test_since_may_be_a_time(backfill: Backfill, cloud: Cloud, url: str, form: s
     result = backfill(project(url), flags=(f"--since={since}",))
     first = min(min(values) for values in result.past.values())
     assert begin <= first < begin + 3600
+
+
+def test_the_page_names_every_metric_that_has_no_past_and_no_other() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "backfill.md").read_text("utf-8")
+    table = page.partition("These metrics have no past:")[2].partition("##")[0]
+    assert set(re.findall(r"`(modelarts_\w+)`", table)) == UNKNOWN_OF_THE_PAST
 
 
 # -- the form
