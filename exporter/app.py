@@ -26,6 +26,7 @@ from exporter.config import Config, ConfigError, load, warnings
 from exporter.config.web import WebConfig, WebConfigWatch
 from exporter.core.alerting.notifications import ALERTNAME
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
+from exporter.core.metrics.family import Family
 from exporter.core.records import ABNORMAL
 from exporter.core.times import EpochMs
 from exporter.engine.notifier import SendLoop
@@ -342,10 +343,15 @@ def _within(answers: SimpleQueue[T], seconds: float) -> T | None:
         return None
 
 
+def families_of_services(config: Config) -> tuple[Family, ...]:
+    """The families of services that the configuration wants."""
+    options = Options(failure_message=config.metrics.failure_message, edge_nodes=config.metrics.edge_nodes)
+    return service_families(options)
+
+
 def exposition(config: Config) -> Exposition:
     """An empty exposition of the families that the configuration wants."""
-    options = Options(failure_message=config.metrics.failure_message, edge_nodes=config.metrics.edge_nodes)
-    return Exposition(service_families(options), PROJECT_FAMILIES)
+    return Exposition(families_of_services(config), PROJECT_FAMILIES)
 
 
 def run(

@@ -7,14 +7,16 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from datetime import datetime
 from difflib import get_close_matches
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from exporter import app as program
 from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
-from exporter.commands import classify, demo, once
-from exporter.config import ConfigError, load, warnings
+from exporter.commands import backfill, classify, demo, once
+from exporter.config import ConfigError, load, parse_duration, warnings
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.emulator import ScenarioError, scenario_names, scenario_server
 from exporter.factory import Shard
@@ -22,6 +24,9 @@ from exporter.log import LEVELS, LogOutput, logger
 
 CANNOT_RUN = 1
 WRONG_USAGE = 2
+# Of `backfill`: half a minute for a year. The file of more would be of terabytes.
+_MOST_STEPS = 1_000_000
+_SHORTEST_STEP_MS = 1000
 # The exit code that a shell gives a program which SIGINT has ended.
 INTERRUPTED = 130
 
@@ -335,6 +340,62 @@ def _classify(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_backfill(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument(
+        "--since",
+        type=_instant,
+        default="30d",
+        metavar="TIME",
+        help="its begin: a duration back, RFC 3339, or seconds since the epoch (default 30d)",
+    )
+    parser.add_argument(
+        "--step",
+        type=_step,
+        default="5m",
+        metavar="DURATION",
+        help="from one sample to the next (default 5m)",
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the file to write")
+    _add_shard(parser)
+
+
+def _backfill(options: argparse.Namespace) -> int:
+    """Write the visible history as OpenMetrics, for promtool to make blocks of."""
+    if program.now_ms() - options.since < options.step:
+        raise WrongUsageError("--since is not one --step back.")
+    if (program.now_ms() - options.since) / options.step > _MOST_STEPS:
+        raise WrongUsageError(f"That is more than {_MOST_STEPS} steps; make --step longer.")
+    return backfill.run(
+        backfill.Flags(options.config_file, options.since, options.step, options.output, _shard(options))
+    )
+
+
+def _step(text: str) -> int:
+    step = _duration(text)
+    if step < _SHORTEST_STEP_MS:
+        raise argparse.ArgumentTypeError(f"{text!r} is less than a second")
+    return step
+
+
+def _instant(text: str) -> int:
+    """A time in ms."""
+    if text.isdecimal():
+        return int(text) * 1000
+    with suppress(ValueError):
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            return int(time.timestamp() * 1000)
+    return program.now_ms() - _duration(text)
+
+
+def _duration(text: str) -> int:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
     "run": (_add_run, _run),
     "demo": (_add_demo, _demo),
@@ -342,4 +403,5 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
     "check-config": (_add_check_config, _check_config),
     "once": (_add_once, _once),
     "classify": (_add_classify, _classify),
+    "backfill": (_add_backfill, _backfill),
 }

@@ -16,9 +16,12 @@ Labels = dict[str, str]
 
 
 class Prometheus(Process):
-    """Scrapes `target` (host:port) as the job that the rules expect; its storage is under `directory`."""
+    """Scrapes `target` (host:port) as the job that the rules expect.
 
-    def __init__(self, directory: Path, target: str) -> None:
+    Its storage is `directory / "tsdb"`, and older samples than `retention` are dropped.
+    """
+
+    def __init__(self, directory: Path, target: str, retention: str = "1h") -> None:
         program = shutil.which("prometheus")
         assert program is not None, "prometheus is not installed"
         config = directory / "prometheus.yml"
@@ -36,7 +39,7 @@ class Prometheus(Process):
         self.url = f"http://{address}"
         self._config = config
         command = [program, f"--config.file={config}", f"--web.listen-address={address}"]
-        command += [f"--storage.tsdb.path={directory / 'tsdb'}", "--storage.tsdb.retention.time=1h"]
+        command += [f"--storage.tsdb.path={directory / 'tsdb'}", f"--storage.tsdb.retention.time={retention}"]
         command += ["--log.level=warn"]
         super().__init__(command, directory / "prometheus.log", directory)
 

@@ -1,5 +1,7 @@
 """All metric families, in the order in which they are shown."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from exporter.core.metrics import events, models, project, service, updates
@@ -27,3 +29,20 @@ def service_families(options: Options) -> tuple[Family, ...]:
 
 SERVICE_FAMILIES = service_families(Options())
 PROJECT_FAMILIES = project.FAMILIES
+
+# What neither of the two logs tells of the past, so that no past can be shown of it.
+UNKNOWN_OF_THE_PAST = frozenset(
+    {
+        "modelarts_service_status",
+        "modelarts_service_up",
+        "modelarts_service_last_poll_timestamp_seconds",
+        "modelarts_service_invocations_total",
+        "modelarts_service_failed_invocations_total",
+        "modelarts_up",
+    }
+)
+
+
+def known_of_the_past(families: Iterable[Family]) -> tuple[Family, ...]:
+    """Those of the families whose past the logs tell."""
+    return tuple(family for family in families if family.name not in UNKNOWN_OF_THE_PAST)
