@@ -305,7 +305,7 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
         help="record this service and no other one; repeatable",
     )
     _add_log(parser)
-    parser.set_defaults(log_level="warn")
+    parser.set_defaults(log_level="error")
 
 
 def _record(options: argparse.Namespace) -> int:

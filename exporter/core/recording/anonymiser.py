@@ -194,6 +194,8 @@ class Anonymiser:
         return self._counted(self._text(value, strict=strict), value, path, CHANGED, changes)
 
     def _typed(self, value: Any, path: str, changes: Changes) -> Any:
+        if value in ("", [], {}):
+            return value  # nothing in it
         changes[path, UNKNOWN] += 1
         return _type_of(value)
 

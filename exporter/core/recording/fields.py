@@ -1,7 +1,8 @@
 """Which fields of an answer a recording may hold: the list of what is known to be harmless, with the reasons.
 
 A path is written as `docs/recordings.md` shows it: `services[].status` is `status` of each row of `services`,
-and `*` is any key. A field that is not here is unknown: its key stays, and the type of its value replaces it.
+and `*` is any key. A field that is not here is unknown: its key stays, and the type of its value replaces it,
+unless it is empty.
 """
 
 from collections.abc import Mapping
