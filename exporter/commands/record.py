@@ -146,45 +146,65 @@ def run(
 
     Returns 0; 130 after SIGINT; 1 if there was no answer at all, or none about one of `service_ids`.
     """
-    asked: list[int] = []
-    stop: list[Callable[[], None]] = []
-
-    def end(number: int, _: object) -> None:
-        asked.append(number)
-        for each in stop:
-            each()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    config = _only(load(config_file, os.environ), service_ids)
-    metrics = SelfMetrics([each.name for each in config.projects], [], version=VERSION, revision=revision())
-    publisher = Publisher(exposition(config))
-    with (
-        closing(Store.open("")) as store,
-        Recorder(Path(output_file), _anonymiser(config), now_ms) as recorder,
-    ):
-        poller = Poller(store, publisher, Reporter(log, metrics), clock=now_ms, ticks=monotonic_ms)
-        poller.configure(ProjectFactory(Shard(), metrics, now_ms, recorder.on_answer).setups(config))
-        timer = Timer(milliseconds / 1000, poller.stop)
-        timer.daemon = True
-        timer.start()
-        stop.append(poller.stop)
-        if asked:
-            poller.stop()
-        poller.run()
-        timer.cancel()
+    with _Signals() as signals:
+        config = _only(load(config_file, os.environ), service_ids)
+        names = [project.name for project in config.projects]
+        metrics = SelfMetrics(names, [], version=VERSION, revision=revision())
+        publisher = Publisher(exposition(config))
+        with (
+            closing(Store.open("")) as store,
+            Recorder(Path(output_file), _anonymiser(config), now_ms) as recorder,
+        ):
+            poller = Poller(store, publisher, Reporter(log, metrics), clock=now_ms, ticks=monotonic_ms)
+            poller.configure(ProjectFactory(Shard(), metrics, now_ms, recorder.on_answer).setups(config))
+            timer = Timer(milliseconds / 1000, poller.stop)
+            timer.daemon = True
+            timer.start()
+            signals.end_by(poller.stop)
+            poller.run()
+            timer.cancel()
     log_output.close()  # the summary comes last
+    missing = [each for each in service_ids if each not in recorder.answered]
     for project in publisher.snapshot.projects:
         if not project.up:
             print(f"{project.name}: {project.error or 'was not listed'}", file=sys.stderr)
-    missing = [each for each in service_ids if each not in recorder.answered]
     for each in missing:
-        print(f"{each}: no project has this service.", file=sys.stderr)
+        print(f"{each}: no project has shown this service.", file=sys.stderr)
     for line in _summary(recorder, output_file):
         print(line, file=sys.stderr)
-    if signal.SIGINT in asked:
+    if signal.SIGINT in signals.received:
         return INTERRUPTED
     return 1 if missing or not recorder.answers else 0
+
+
+class _Signals:
+    """Takes SIGINT and SIGTERM while it is entered."""
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self._end: Callable[[], None] | None = None
+
+    def __enter__(self) -> Self:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self._before = [(number, signal.signal(number, self._receive)) for number in numbers]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before:
+            signal.signal(number, handler)
+
+    def end_by(self, end: Callable[[], None]) -> None:
+        """Call `end` at each signal, and now if there was one."""
+        self._end = end
+        if self.received:
+            end()
+
+    def _receive(self, number: int, _: object) -> None:
+        self.received.append(number)
+        if self._end is not None:
+            self._end()
 
 
 def _only(config: Config, service_ids: Sequence[str]) -> Config:

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
-from itertools import count
+from itertools import chain, count
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -145,6 +145,8 @@ class Anonymiser:
         if real not in self._made_up:
             self._made_up[real] = self._invent(real)
         made_up = self._made_up[real]
+        if value.isupper():  # digits may have become letters
+            return made_up.upper()
         cased = [new.upper() if old.isupper() else new for old, new in zip(value, made_up, strict=False)]
         return "".join(cased) + made_up[len(cased) :]
 
@@ -182,8 +184,8 @@ class Anonymiser:
             # Empty, so that a reader finds it as unusable as before; the text of its type could be used.
             return self._counted(type(value)(), value, path, LEFT_OUT, changes)
         if field.treatment in ("id", "user") and not isinstance(value, bool | float):
-            new = self.made_up(str(value))
-            return self._counted(int(new) if isinstance(value, int) else new, value, path, REPLACED, changes)
+            new = self.made_up(str(value).lstrip("-") if isinstance(value, int) else value)
+            return self._counted(type(value)(new), value, path, REPLACED, changes)
         if isinstance(value, bool | int | float):
             return self._typed(value, path, changes) if self._is_known(str(value)) else value
         if field.treatment == "number" and not _NUMBER.fullmatch(value):
@@ -237,14 +239,16 @@ class Anonymiser:
     def _invent(self, real: str) -> str:
         padding = real[-1] if real[-1].isalnum() else "x"
         shape = real.ljust(_SHORTEST_MADE_UP, padding)
-        tries = (_filled(shape, self._random(f"{number}/{real}", len(shape))) for number in count())
+        tries = (_filled(shape, self._random(f"{number}/{real}")) for number in count())
         made_up = next(found for found in tries if found not in self._taken and found != real)
         self._taken.add(made_up)
         return made_up
 
-    def _random(self, text: str, length: int) -> Iterator[int]:
-        for block in range(length // 64 + 1):
-            yield from blake2b(f"{block}/{text}".encode("utf-8", "replace"), key=self._key).digest()
+    def _random(self, text: str) -> Iterator[int]:
+        """Bytes without an end."""
+        return chain.from_iterable(
+            blake2b(f"{block}/{text}".encode("utf-8", "replace"), key=self._key).digest() for block in count()
+        )
 
 
 def _fields(value: Any, path: str) -> Iterator[tuple[Field, Any]]:
