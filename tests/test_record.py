@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import stat
 import sys
@@ -15,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.cli import main
+from exporter.cli import build_parser, main
 from exporter.commands.record import Recorder
 from exporter.core.polling.schedule import PollIntervals
 from exporter.core.recording.anonymiser import Anonymiser
@@ -34,7 +36,7 @@ from exporter.emulator.faults import error, html
 from exporter.engine.project_poller import ProjectResources
 from exporter.engine.static_services import StaticServices
 from tests.clients import Talk
-from tests.commands import Config, access_key, configured, password, project
+from tests.commands import Config, access_key, configured, password, project, samples
 from tests.fakes import Clock, Inline
 from tests.live.processes import PATIENCE_SECONDS, Process, free_port, until
 from tests.over_http import SECOND, World
@@ -464,6 +466,20 @@ def test_a_scenario_can_be_played_faster(command: Command, tmp_path: Path) -> No
             )
 
         until(failures)
+
+
+# -- the page
+
+PAGE = (Path(__file__).parents[1] / "docs" / "recordings.md").read_text("utf-8")
+
+
+def test_the_commands_of_the_page_can_be_typed(command: Command, tmp_path: Path) -> None:
+    typed = re.findall(r"^modelarts-exporter (.*)$", PAGE.replace("\\\n", ""), re.MULTILINE)
+    assert len(typed) == PAGE.count("\nmodelarts-exporter ")
+    for line in typed:
+        assert build_parser().parse_args(shlex.split(line)).command
+    (tmp_path / "replay.yml").write_text(PAGE.partition("```yaml\n")[2].partition("```")[0])
+    assert command("check-config", "replay.yml").code == 0
 
 
 # -- how large it is

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import signal
 import stat
@@ -34,6 +35,9 @@ from exporter.log import LogOutput
 
 INTERRUPTED = 130  # as a shell calls a program that SIGINT has ended
 
+# What is before it, such as the path of a proxy, is not the API's.
+_API_PATH = re.compile(r"/v1/[^/]+/services(?:/(?P<about>.+))?$")
+
 # Of what was replaced; keys that the cloud made up could be any number.
 _CHANGES_TOLD = 60
 
@@ -52,7 +56,7 @@ class Recorder:
         self._last: dict[tuple[str, str], tuple[int, dict[str, bytes]]] = {}
         self.answers: Counter[int] = Counter()  # written, by status
         self.repeated = 0
-        self.answered: set[str] = set()  # the last part of the path of what was answered with a 200
+        self.answered: set[str] = set()  # with a 200: service ids, and further parts of paths
         self.bytes = 0
         self.changes: Changes = Counter()
         self._descriptor: int | None = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -73,22 +77,22 @@ class Recorder:
     def on_answer(self, url: str, answer: Answer) -> None:
         """Write an answer to a GET. Raises `OSError`."""
         parts = urlsplit(url)
-        # What is before it, such as the path of a proxy, is not the API's.
-        path = parts.path[parts.path.index("/v1/") :]
+        found = _API_PATH.search(parts.path)
+        assert found is not None, "the client asks for nothing else"
         with self._lock:
             if self._descriptor is None:  # it came after the end
                 return
             changes: Changes = Counter()
             entry = {
                 "method": "GET",
-                "path": self._anonymiser.path(path),
+                "path": self._anonymiser.path(found[0]),
                 "query": self._anonymiser.query(dict(parse_qsl(parts.query, keep_blank_values=True))),
                 "status": answer.status,
                 "headers": self._anonymiser.headers(answer.headers, changes),
                 "body": self._anonymiser.body(_parsed(answer.body), changes),
             }
             if answer.status == 200:
-                self.answered.add(path.split("/services", 1)[1].strip("/"))
+                self.answered.add(found["about"] or "")
             if not self._is_news(entry):
                 self.repeated += 1
                 return

@@ -27,9 +27,9 @@ LEFT_OUT, REPLACED, CHANGED, UNKNOWN = "left out", "replaced", "changed", "unkno
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _HEX, _DIGITS, _FIRST_DIGITS = "0123456789abcdef", "0123456789", "123456789"
 # A made-up id has at least so many characters: of shorter ones there are too few.
-_SHORTEST_MADE_UP = 8
+SHORTEST_MADE_UP = 8
 # Shorter ids, and shorter names as a part of a word, are found in texts by accident.
-_SHORTEST_INSIDE = 6
+SHORTEST_INSIDE = 6
 _SHORTEST_USER = 2
 _SHORTEST_SECRET = 4
 # A word of an enumeration, a version or a flavour is not longer; nor is the name of a key.
@@ -89,7 +89,7 @@ class Anonymiser:
         for user in users:
             self._learn(user, _SHORTEST_USER)
         for each in ids:
-            self._learn(each, _SHORTEST_INSIDE)
+            self._learn(each, SHORTEST_INSIDE)
         self._compile()
 
     # --- the parts of an answer --------------------------------------------------------------------
@@ -99,7 +99,7 @@ class Anonymiser:
         known = len(self._known)
         for field, value in _fields(body, ""):
             if field.treatment in ("id", "user") and isinstance(value, str | int):
-                self._learn(str(value), _SHORTEST_USER if field.treatment == "user" else _SHORTEST_INSIDE)
+                self._learn(str(value), _SHORTEST_USER if field.treatment == "user" else SHORTEST_INSIDE)
         if len(self._known) > known:
             self._compile()
         if isinstance(body, dict):
@@ -219,7 +219,7 @@ class Anonymiser:
     # --- what is known -----------------------------------------------------------------------------
 
     def _is_known(self, number: str) -> bool:
-        return len(number) >= _SHORTEST_INSIDE and number.lower() in self._known | self._secrets
+        return len(number) >= SHORTEST_INSIDE and number.lower() in self._known | self._secrets
 
     def _learn(self, value: str, shortest: int) -> None:
         """From now on it is replaced in texts too."""
@@ -238,7 +238,7 @@ class Anonymiser:
 
     def _invent(self, real: str) -> str:
         padding = real[-1] if real[-1].isalnum() else "x"
-        shape = real.ljust(_SHORTEST_MADE_UP, padding)
+        shape = real.ljust(SHORTEST_MADE_UP, padding)
         tries = (_filled(shape, self._random(f"{number}/{real}")) for number in count())
         made_up = next(found for found in tries if found not in self._taken and found != real)
         self._taken.add(made_up)
@@ -291,7 +291,7 @@ def _folded(text: str) -> str:
 
 def _spelled(text: str) -> str:
     inside = re.escape(text)
-    return inside if len(text) >= _SHORTEST_INSIDE else rf"(?<![a-z0-9]){inside}(?![a-z0-9])"
+    return inside if len(text) >= SHORTEST_INSIDE else rf"(?<![a-z0-9]){inside}(?![a-z0-9])"
 
 
 def _filled(shape: str, random: Iterable[int]) -> str:

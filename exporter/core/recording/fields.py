@@ -8,14 +8,17 @@ unless it is empty.
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-# keep    a word of an enumeration, a version or a flavour
-# number  a number or a time, also one that is spelled as a string, and true or false
-# id      replaced by a made-up one of the same shape, everywhere by the same
-# user    likewise: the name or the id of a user, a domain or an account
-# name    of a service, a model or a node; stays, without secrets, ids and users
-# text    free text; stays, without secrets, ids, users and addresses
-# drop    left out, with its key
 Treatment = Literal["keep", "number", "id", "user", "name", "text", "drop"]
+
+TREATMENTS: Mapping[Treatment, str] = {
+    "keep": "stays: a word of an enumeration, a version or a flavour",
+    "number": "stays: a number or a time, also one that is spelled as a string, and true or false",
+    "id": "replaced by a made-up one of the same shape, everywhere by the same",
+    "user": "likewise: the name or the id of a user, a domain or an account",
+    "name": "stays, without what looks like a secret or an id, and without names of users",
+    "text": "stays, likewise, and without mail and IP addresses",
+    "drop": "left out, with its key",
+}
 
 
 class Field(NamedTuple):
@@ -31,7 +34,7 @@ _ENUM = "a word of a published enumeration"
 _TIME = "a time in ms"
 _COUNT = "a count"
 _FLAG = "true or false"
-_NAME = "what people call the service, so that a recording can be talked about"
+_NAME = "what people call it, so that a recording can be talked about"
 _ADDRESS = "an address of the service's own API"
 _PLACE = "where in a network the service runs"
 _FREE = "free form, and not about deployments"
@@ -125,9 +128,9 @@ _EVENT: Mapping[str, Field] = {
     "event_info": Field("text", "says what happened"),
 }
 
-# In any shape that a part of the cloud answers with; `error_msg` is above.
 _ERROR: Mapping[str, Field] = {
     "error_code": Field("keep", "a code from a published list"),
+    "error_msg": Field("text", _MESSAGE),
     "errorCode": Field("keep", "a code from a published list"),
     "errorMsg": Field("text", _MESSAGE),
     "code": Field("keep", "a code from a published list"),
@@ -137,22 +140,29 @@ _ERROR: Mapping[str, Field] = {
 }
 
 
-def _under(prefix: str, fields: Mapping[str, Field]) -> dict[str, Field]:
-    return {prefix + name: field for name, field in fields.items()}
+class Group(NamedTuple):
+    """Fields that belong together, and the paths at which they are found."""
 
+    about: str
+    prefixes: tuple[str, ...]
+    fields: Mapping[str, Field]
+
+
+GROUPS = (
+    Group("A list", ("",), {"total_count": Field("number", _COUNT), "count": Field("number", _COUNT)}),
+    Group("A service, in the list and in its detail", ("services[].", ""), _SERVICE),
+    Group("A model, in the detail and in an update", ("config[].", "logs[].config[]."), _MODEL),
+    Group("An edge node, in the detail", ("config[].nodes[].",), _NODE),
+    Group("An update", ("logs[].",), _UPDATE),
+    Group("An event", ("events[].",), _EVENT),
+    Group("An error, in every form that a part of the cloud sends", ("", "error."), _ERROR),
+)
 
 FIELDS: Mapping[str, Field] = {
-    "total_count": Field("number", _COUNT),
-    "count": Field("number", _COUNT),
-    **_under("services[].", _SERVICE),
-    **_SERVICE,
-    **_under("config[].", _MODEL),
-    **_under("config[].nodes[].", _NODE),
-    **_under("logs[].", _UPDATE),
-    **_under("logs[].config[].", _MODEL),
-    **_under("events[].", _EVENT),
-    **_ERROR,
-    **_under("error.", {**_ERROR, "error_msg": Field("text", _MESSAGE)}),
+    prefix + name: field
+    for group in GROUPS
+    for prefix in group.prefixes
+    for name, field in group.fields.items()
 }
 
 
