@@ -91,6 +91,11 @@ def test_an_id_is_the_same_wherever_it_is() -> None:
     assert text(f"infer-{SERVICE.upper()}-pod", hide) == f"infer-{made_up.upper()}-pod"
 
 
+def test_white_space_around_an_id_does_not_matter() -> None:
+    hide = anonymiser()
+    assert body({"service_id": f" {SERVICE}\n"}, hide) == {"service_id": hide.made_up(SERVICE)}
+
+
 def test_a_number_that_is_an_id_stays_a_number() -> None:
     found = body({"service_id": 1234567, "error_msg": "1234567 failed"})
     assert isinstance(found["service_id"], int)

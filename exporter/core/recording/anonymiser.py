@@ -184,7 +184,8 @@ class Anonymiser:
             # Empty, so that a reader finds it as unusable as before; the text of its type could be used.
             return self._counted(type(value)(), value, path, LEFT_OUT, changes)
         if field.treatment in ("id", "user") and not isinstance(value, bool | float):
-            new = self.made_up(str(value).lstrip("-") if isinstance(value, int) else value)
+            # Without white space around it, as a reader takes it, and as it is in paths.
+            new = self.made_up(str(value).lstrip("-") if isinstance(value, int) else value.strip())
             return self._counted(type(value)(new), value, path, REPLACED, changes)
         if isinstance(value, bool | int | float):
             return self._typed(value, path, changes) if self._is_known(str(value)) else value
@@ -219,7 +220,8 @@ class Anonymiser:
     # --- what is known -----------------------------------------------------------------------------
 
     def _is_known(self, number: str) -> bool:
-        return len(number) >= SHORTEST_INSIDE and number.lower() in self._known | self._secrets
+        number = number.lower()
+        return len(number) >= SHORTEST_INSIDE and (number in self._known or number in self._secrets)
 
     def _learn(self, value: str, shortest: int) -> None:
         """From now on it is replaced in texts too."""
