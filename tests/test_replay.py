@@ -322,10 +322,12 @@ def test_a_list_is_whole_once_its_pages_add_up(tmp_path: Path) -> None:
         answer(0, "", listed("a", "b", total=2), query="limit=2"),
         answer(10, "", listed("a", "b", total=3), query="limit=2"),
         answer(20, "", listed("c", total=3), query="limit=2&offset=1"),
+        answer(30, "", listed("a", "b", total=2), query="limit=2"),
     )
     assert ids(found.get("", "order=asc", at=15)[1]) == ["a", "b"]
     assert ids(found.get("", "order=asc", at=20)[1]) == ["a", "b", "c"]
     assert ids(found.get("", "order=asc&limit=2&offset=1", at=20)[1]) == ["c"]
+    assert ids(found.get("", "order=asc", at=30)[1]) == ["a", "b"]
     assert found.get("", "limit=2", at=20)[1]["total_count"] == 3
     assert found.get("", "limit=none")[0] == 400
 
@@ -449,7 +451,7 @@ def test_equal_events_are_counted_by_their_largest_number(tmp_path: Path) -> Non
 
 
 def test_pages_of_one_millisecond_add_up(tmp_path: Path) -> None:
-    rows = [event(3, text) for text in "aab"]
+    rows = [event(3, text) for text in "aba"]
     query = f"start_time={NOW + 3 * SECOND}&limit=2"
     found = Replayed(
         tmp_path / "r",
