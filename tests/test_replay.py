@@ -369,8 +369,8 @@ def test_the_list_can_be_made_of_details(tmp_path: Path) -> None:
         answer(5, "/a", {"error_code": "ModelArts.5000"}, status=500),
         answer(9, "/a", {"error_code": "ModelArts.3502"}, status=404),
     )
-    assert [ids(found.get("", at=at)[1]) for at in (0, 6, 9)] == [["a"], ["a"], []]
-    assert ids(found.get("", "workspace_id=w")[1]) == ["b"]
+    assert [ids(found.get("", at=at)[1]) for at in (0, 6, 9)] == [["a", "b"], ["a", "b"], ["b"]]
+    assert ids(found.get("", "workspace_id=x")[1]) == ["a", "b"]
 
 
 @pytest.mark.parametrize("order", ["ascending", "descending"])

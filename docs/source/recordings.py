@@ -101,7 +101,7 @@ modelarts-exporter emulate --replay=recording.jsonl --speed=60 --listen=127.0.0.
 
 Then point an exporter at it. Any user, password, access key and token will do, and any project id: one that
 is not in the file is taken for the project of which most was recorded. The ids in the file are printed at
-the start.
+the start. A workspace other than 0 has a made-up id too: put it into `workspaces`.
 
 ```yaml
 projects:

@@ -67,6 +67,7 @@ def replay(listen: str, file: str, speed: float) -> int:
         f"ModelArts and IAM (replayed): {server.url}",
         f"  {len(recording.answers)} answers, {iso(first)} to {iso(last)}, at {speed:g} times the pace",
         f"  project_id {projects}; any other is taken for the first, IAM at {server.url}/v3",
+        *([f"  workspaces {', '.join(replayed.workspaces)}"] if replayed.workspaces else []),
         "  any domain, user, password and access key will do",
     )
 

@@ -112,6 +112,7 @@ class Replay:
             if subject not in self._whole:  # a part is better than nothing
                 self._whole[subject].shown.append(_Shown(answer, builders[subject].rows()))
         self.projects = [project for project, _ in good.most_common() if project]
+        self.workspaces = sorted({part or "" for _, endpoint, part in self._whole if endpoint == "list"})
 
     def now(self) -> int:
         """The moment of the recording, in ms since the epoch. After its end, time runs as it does here."""
@@ -154,7 +155,7 @@ class Replay:
         return _response(found.answer, _page(route.endpoint, found.answer.body, found.rows, query), now)
 
     def _list_of_details(self, route: gateway.Route, query: dict[str, str], now: int) -> Response | None:
-        """A list, where only details were recorded."""
+        """The list of any workspace, where only details were recorded."""
         if any(subject[:2] == (route.project_id, "list") for subject in self._whole):
             return None
         timelines = [
@@ -163,14 +164,7 @@ class Replay:
         if not timelines:
             return None
         shown = [timeline.at(now).answer for timeline in timelines]
-        workspace = query.get("workspace_id", _DEFAULT_WORKSPACE)
-        rows = [
-            answer.body
-            for answer in shown
-            if isinstance(answer.body, dict)
-            and answer.status == 200
-            and str(answer.body.get("workspace_id", workspace)) == workspace
-        ]
+        rows = [answer.body for answer in shown if answer.status == 200 and isinstance(answer.body, dict)]
         body = {"total_count": 0, "count": 0, "services": []}
         return _response(shown[0], _page("list", body, rows, query), now)
 
