@@ -75,6 +75,7 @@ docs: $(SETUP) ## Write the generated pages of docs/
 	@$(PYTHON) -m docs.source.metrics >docs/.new && mv docs/.new docs/metrics.md
 	@$(PYTHON) -m docs.source.configuration >docs/.new && mv docs/.new docs/configuration.md
 	@$(PYTHON) -m docs.source.causes >docs/.new && mv docs/.new docs/causes.md
+	@$(PYTHON) -m docs.source.recordings >docs/.new && mv docs/.new docs/recordings.md
 	@$(PYTHON) -m dashboards.source.build
 	@$(PYTHON) alerts/render.py --output alerts/modelarts.rules.yml
 

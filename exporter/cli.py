@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from exporter import app as program
 from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
-from exporter.commands import backfill, classify, demo, once
+from exporter.commands import backfill, classify, demo, once, record
 from exporter.config import ConfigError, load, parse_duration, warnings
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.emulator import ScenarioError, scenario_names, scenario_server
@@ -264,14 +265,76 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _add_emulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", default="127.0.0.1:10156", metavar="ADDR", help="default: %(default)s")
-    parser.add_argument(
+    plays = parser.add_mutually_exclusive_group()
+    plays.add_argument(
         "--scenario", default=None, metavar="FILE", help=f"a file, or one of: {', '.join(scenario_names())}"
+    )
+    plays.add_argument("--replay", default=None, metavar="FILE", help="answer with what `record` has written")
+    parser.add_argument(
+        "--speed", type=_speed, default=1.0, metavar="N", help="N times as fast; default: %(default)g"
     )
 
 
 def _emulate(options: argparse.Namespace) -> int:
-    """Run the emulated cloud alone."""
-    return demo.emulate(scenario_server(options.listen, options.scenario))
+    """Run the emulated cloud alone, or replay what a real one has answered."""
+    if options.replay is not None:
+        return demo.replay(options.listen, options.replay, options.speed)
+    return demo.emulate(scenario_server(options.listen, options.scenario, speed=options.speed))
+
+
+def _speed(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or float(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, such as 10 or 0.5")
+    return float(text)
+
+
+def _add_record(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument("--output", required=True, metavar="FILE", help="where to write the recording")
+    parser.add_argument(
+        "--for",
+        dest="milliseconds",
+        type=_positive_duration,
+        default=600_000,
+        metavar="DURATION",
+        help="how long to record (default 10m); Ctrl-C ends it earlier",
+    )
+    parser.add_argument(
+        "--service",
+        dest="service_ids",
+        action="append",
+        type=_service_id,
+        default=[],
+        metavar="ID",
+        help="record this service and no other one; repeatable",
+    )
+    _add_log(parser)
+    parser.set_defaults(log_level="error")
+
+
+def _record(options: argparse.Namespace) -> int:
+    """Write what the cloud answers to a file, without secrets, ids and names of people."""
+    with closing(LogOutput()) as output:
+        log = logger(options.log_level, options.log_format, output)
+        return record.run(
+            options.config_file, options.output, options.milliseconds, options.service_ids, log, output
+        )
+
+
+def _positive_duration(text: str) -> int:
+    try:
+        duration = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if duration == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration above 0")
+    return duration
+
+
+def _service_id(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", text):  # as in the config file
+        raise argparse.ArgumentTypeError(f"{text!r} is not the id of a service")
+    return text
 
 
 def _add_check_config(parser: argparse.ArgumentParser) -> None:
@@ -402,6 +465,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
     "emulate": (_add_emulate, _emulate),
     "check-config": (_add_check_config, _check_config),
     "once": (_add_once, _once),
+    "record": (_add_record, _record),
     "classify": (_add_classify, _classify),
     "backfill": (_add_backfill, _backfill),
 }

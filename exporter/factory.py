@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from exporter.adapters.alertmanager import AlertmanagerClient
 from exporter.adapters.http_client import HttpClient
-from exporter.adapters.modelarts.api_client import Credential
+from exporter.adapters.modelarts.api_client import Credential, OnAnswer
 from exporter.adapters.modelarts.credentials import AccessKeyCredential, TokenFileCredential
 from exporter.adapters.modelarts.iam import PasswordCredential
 from exporter.adapters.modelarts.login_limiter import LoginLimiter
@@ -68,11 +68,18 @@ class ProjectFactory:
         shard: which services are ours.
         metrics: the exporter's own metrics.
         clock: ms since the epoch.
+        on_answer: is given each answer of the cloud, on the thread that sent the request.
 
     """
 
-    def __init__(self, shard: Shard, metrics: SelfMetrics, clock: Callable[[], EpochMs]) -> None:
-        self._shard, self._metrics, self._clock = shard, metrics, clock
+    def __init__(
+        self,
+        shard: Shard,
+        metrics: SelfMetrics,
+        clock: Callable[[], EpochMs],
+        on_answer: OnAnswer | None = None,
+    ) -> None:
+        self._shard, self._metrics, self._clock, self._on_answer = shard, metrics, clock, on_answer
         self._built: dict[str, _Built] = {}
         # By user: projects with the same credential share one. They are kept for good, so that no reload
         # gives a refused user more tries than the cloud allows.
@@ -119,6 +126,7 @@ class ProjectFactory:
             metrics=metrics,
             clock=self._clock,
             transport=transport,
+            on_answer=self._on_answer,
         )
         if not project.discovery:
             source = StaticServices(source, project.services.ids)

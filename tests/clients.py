@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from exporter.adapters.http_client import HttpClient
-from exporter.adapters.modelarts.api_client import Credential, Limiter
+from exporter.adapters.modelarts.api_client import Credential, Limiter, OnAnswer
 from exporter.adapters.modelarts.credentials import AccessKeyCredential, TokenFileCredential
 from exporter.adapters.modelarts.iam import PasswordCredential
 from exporter.adapters.modelarts.login_limiter import LoginLimiter
@@ -76,6 +76,7 @@ class Talk:
         workspaces: Sequence[str] = ("0",),
         project_id: str = DEFAULT_PROJECT,
         rate_limiter: Limiter | None = None,
+        on_answer: OnAnswer | None = None,
     ) -> ModelArtsSource:
         return ModelArtsSource(
             self.url,
@@ -86,6 +87,7 @@ class Talk:
             metrics=self.metrics,
             clock=self.clock,
             transport=HttpClient(self.timeout_seconds),
+            on_answer=on_answer,
         )
 
     def password(

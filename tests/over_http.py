@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog import wrap_logger
 from structlog.testing import CapturingLogger
 
-from exporter.adapters.modelarts.api_client import Credential
+from exporter.adapters.modelarts.api_client import Credential, OnAnswer
 from exporter.adapters.prometheus.exposition import Exposition
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.database import Store
@@ -39,8 +39,15 @@ class World:
     `wall` is the exporter's clock and may be set apart from the cloud's; `ticks` is the one that never steps.
     """
 
-    def __init__(self, cloud: Cloud, clock: Clock, url: str, sign: Callable[[Talk], Credential]) -> None:
-        self.cloud, self.clock, self._url, self._sign = cloud, clock, url, sign
+    def __init__(
+        self,
+        cloud: Cloud,
+        clock: Clock,
+        url: str,
+        sign: Callable[[Talk], Credential] = Talk.access_key,
+        on_answer: OnAnswer | None = None,
+    ) -> None:
+        self.cloud, self.clock, self._url, self._sign, self._on_answer = cloud, clock, url, sign, on_answer
         self.wall, self.ticks = Clock(), Clock(0)
         self.store = Store.open("")
         self.restart()
@@ -63,7 +70,7 @@ class World:
         """Go on with other fetchers, and a client that knows nothing yet."""
         talk = Talk(self._url, self.wall)
         talk.limiter.clock = self.ticks
-        client = talk.client(self._sign(talk))
+        client = talk.client(self._sign(talk), on_answer=self._on_answer)
         known = settings(intervals=PACE, policy=POLICY)
         self.poller.configure([(known, ProjectResources(client, fetchers, lambda: None, lambda: 5.0))])
 

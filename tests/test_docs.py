@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from docs.source import causes as causes_docs
 from docs.source import metrics as metrics_docs
+from docs.source import recordings as recordings_docs
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.cli import COMMANDS
 from exporter.core import records
@@ -142,6 +143,11 @@ def test_the_page_of_the_metrics_is_written_from_the_tables() -> None:
 def test_the_page_of_the_causes_is_written_from_the_rules() -> None:
     page = (ROOT / "docs" / "causes.md").read_text(encoding="utf-8")
     assert page == causes_docs.reference(), "run: make docs"
+
+
+def test_the_page_of_the_recordings_is_written_from_the_table_of_their_fields() -> None:
+    page = (ROOT / "docs" / "recordings.md").read_text(encoding="utf-8")
+    assert page == recordings_docs.reference(), "run: make docs"
 
 
 def metric_names() -> set[str]:

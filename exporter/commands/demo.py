@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,13 +17,18 @@ import yaml
 from structlog.typing import FilteringBoundLogger
 
 from exporter.app import Exporter, RunOptions, await_signal
+from exporter.core.formats import iso
+from exporter.core.scrub import printable
 from exporter.emulator import (
     DEFAULT_DOMAIN,
     DEFAULT_PASSWORD,
     DEFAULT_PROJECT,
     DEFAULT_PROJECT_NAME,
     DEFAULT_USER,
+    HandlerServer,
     Server,
+    read_recording,
+    replay_server,
     scenario_server,
 )
 
@@ -40,10 +46,36 @@ _TERMINATE_SECONDS = 5  # then a child process that has not ended is killed
 
 def emulate(server: Server) -> int:
     """Serve the emulated cloud until SIGINT or SIGTERM."""
+    return _serve(
+        server,
+        f"ModelArts and IAM (emulated): {server.url}",
+        f"  project_id {DEFAULT_PROJECT}, IAM at {server.url}/v3",
+        f"  domain {DEFAULT_DOMAIN}, user {DEFAULT_USER}, password {DEFAULT_PASSWORD}",
+    )
+
+
+def replay(listen: str, file: str, speed: float) -> int:
+    """Serve what was recorded until SIGINT or SIGTERM. Raises `RecordingError`."""
+    recording = read_recording(Path(file))
+    if recording.warning:
+        print(f"modelarts-exporter: warning: {recording.warning}", file=sys.stderr)
+    server, replayed = replay_server(listen, recording, speed=speed)
+    projects = ", ".join(replayed.projects)
+    first, last = recording.answers[0].at, recording.answers[-1].at
+    return _serve(
+        server,
+        f"ModelArts and IAM (replayed): {server.url}",
+        f"  {len(recording.answers)} answers, {iso(first)} to {iso(last)}, at {speed:g} times the pace",
+        f"  project_id {projects}; any other is taken for the first, IAM at {server.url}/v3",
+        *([f"  workspaces {', '.join(replayed.workspaces)}"] if replayed.workspaces else []),
+        "  any domain, user, password and access key will do",
+    )
+
+
+def _serve(server: HandlerServer, *about: str) -> int:
     with server, _stop_at_signal() as stop:
-        print(f"ModelArts and IAM (emulated): {server.url}", flush=True)
-        print(f"  project_id {DEFAULT_PROJECT}, IAM at {server.url}/v3", flush=True)
-        print(f"  domain {DEFAULT_DOMAIN}, user {DEFAULT_USER}, password {DEFAULT_PASSWORD}", flush=True)
+        for line in about:
+            print(printable(line), flush=True)
         await_signal(stop)
     return 0
 

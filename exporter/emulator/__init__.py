@@ -10,11 +10,13 @@ from exporter.emulator.identity_store import (
     DEFAULT_USER,
 )
 from exporter.emulator.project import DEFAULT_PROJECT, DEFAULT_PROJECT_NAME
+from exporter.emulator.recording import Recording, RecordingError, read_recording
+from exporter.emulator.replay import Replay
 from exporter.emulator.rows import model
 from exporter.emulator.scenario import Scenario, ScenarioError, load_scenario, scenario_names
 from exporter.emulator.scenario_player import play
-from exporter.emulator.scenario_server import scenario_server
-from exporter.emulator.server import Server
+from exporter.emulator.scenario_server import replay_server, scenario_server
+from exporter.emulator.server import HandlerServer, Server
 from exporter.emulator.switches import Switches
 from exporter.emulator.truth import Truth
 
@@ -28,6 +30,10 @@ __all__ = [
     "DEFAULT_USER",
     "Cloud",
     "Fault",
+    "HandlerServer",
+    "Recording",
+    "RecordingError",
+    "Replay",
     "Scenario",
     "ScenarioError",
     "Server",
@@ -36,6 +42,8 @@ __all__ = [
     "load_scenario",
     "model",
     "play",
+    "read_recording",
+    "replay_server",
     "scenario_names",
     "scenario_server",
 ]

@@ -36,14 +36,19 @@ def list_services(cloud: Cloud, project: Project, query: Query) -> Row:
         )
         and query.get("service_name", "") in str(service.fields.get("service_name"))
     ]
+    sort_services(rows, query)
+    rows += cloud.switches.junk.get("list", ())
+    shown = page(rows, query, cloud.switches)
+    return {"total_count": len(rows), "count": len(shown), "services": shown}
+
+
+def sort_services(rows: list[Row], query: Query) -> None:
+    """Sort them as `sort_by` and `order` ask for."""
     sort_by = _choice(query, "sort_by", "publish_at", ("publish_at", "service_name", "transition_at"))
     descending = _choice(query, "order", "desc", ("asc", "desc")) == "desc"
     # A test may have set a field to anything, so only values of the right type are compared.
     kind = str if sort_by == "service_name" else int
     rows.sort(key=lambda row: _sortable(row.get(sort_by), kind), reverse=descending)
-    rows += cloud.switches.junk.get("list", ())
-    page = _page(rows, query, cloud.switches)
-    return {"total_count": len(rows), "count": len(page), "services": page}
 
 
 def detail(project: Project, service_id: str) -> Row:
@@ -59,7 +64,7 @@ def logs(cloud: Cloud, project: Project, service_id: str, query: Query) -> Row:
     service = find(project, service_id)
     if service.fields.get("infer_type") == "batch" and cloud.switches.batch_logs == "error":
         raise refuse(400, INVALID_ARGUMENT, "Invalid argument. A batch service has no update log.")
-    update_time = _number(query, "update_time") if "update_time" in query else None
+    update_time = number(query, "update_time") if "update_time" in query else None
     rows: list[Any] = service.log_rows(cloud.clock(), cloud.switches, update_time)
     rows += cloud.switches.junk.get("logs", ())
     return {**_names(service), "logs": rows}
@@ -80,13 +85,13 @@ def events(cloud: Cloud, project: Project, service_id: str, query: Query) -> Row
         for row in service.event_rows(cloud.clock(), cloud.switches)
         if kind in ("", row["event_type"])
         and text in row["event_info"]
-        and _is_in_window(row["occur_time"], query, cloud.switches)
+        and is_in_window(row["occur_time"], query, cloud.switches)
     ]
     if _choice(query, "order", "desc", ("asc", "desc")) == "desc":
         rows.reverse()
     rows += cloud.switches.junk.get("events", ())
-    page = _page(rows, query, cloud.switches)
-    return {**_names(service), "total_count": len(rows), "count": len(page), "events": page}
+    shown = page(rows, query, cloud.switches)
+    return {**_names(service), "total_count": len(rows), "count": len(shown), "events": shown}
 
 
 def monitor(project: Project, service_id: str) -> Row:
@@ -146,9 +151,10 @@ def _names(service: Service) -> Row:
     return {"service_id": service.fields["service_id"], "service_name": service.fields["service_name"]}
 
 
-def _page(rows: list[Any], query: Query, switches: Switches) -> list[Any]:
-    limit = _number(query, "limit", DEFAULT_LIMIT, least=1)
-    offset = _number(query, "offset", 0)
+def page(rows: list[Any], query: Query, switches: Switches) -> list[Any]:
+    """The rows that `limit` and `offset` ask for."""
+    limit = number(query, "limit", DEFAULT_LIMIT, least=1)
+    offset = number(query, "offset", 0)
     if switches.max_limit is not None and limit > switches.max_limit:
         if switches.over_limit == "reject" and "limit" in query:
             raise refuse(
@@ -159,19 +165,21 @@ def _page(rows: list[Any], query: Query, switches: Switches) -> list[Any]:
     return rows[first : first + limit]
 
 
-def _is_in_window(moment: int, query: Query, switches: Switches) -> bool:
+def is_in_window(moment: int, query: Query, switches: Switches) -> bool:
+    """Whether an event of this time (ms) is between `start_time` and `end_time`."""
     if "start_time" in query:
-        start = _number(query, "start_time")
+        start = number(query, "start_time")
         if moment < start or (moment == start and switches.start_time == "exclusive"):
             return False
     if "end_time" in query:
-        end = _number(query, "end_time")
+        end = number(query, "end_time")
         if moment > end or (moment == end and switches.end_time == "exclusive"):
             return False
     return True
 
 
-def _number(query: Query, name: str, default: int = 0, *, least: int = 0) -> int:
+def number(query: Query, name: str, default: int = 0, *, least: int = 0) -> int:
+    """A whole number of the query; raises the 400 of an invalid one."""
     text = query.get(name, str(default))
     if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
         raise refuse(400, INVALID_ARGUMENT, f"Invalid argument. parameter [{name}] is not a valid number.")

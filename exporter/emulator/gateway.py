@@ -28,7 +28,7 @@ def handle(cloud: Cloud, request: Request) -> Response:
     with cloud.lock:
         now = cloud.advance()
         query = dict(parse_qsl(request.query, keep_blank_values=True))
-        route = _route(request)
+        route = route_of(request)
         fault = cloud.faults.take(route.endpoint, route.service_id)
         if fault is not None and fault.instead:
             response = fault.change(Response(0))
@@ -44,7 +44,8 @@ def handle(cloud: Cloud, request: Request) -> Response:
         return response
 
 
-def _route(request: Request) -> Route:
+def route_of(request: Request) -> Route:
+    """Which API call it is."""
     path = request.path.rstrip("/")
     if request.method == "POST" and path == "/v3/auth/tokens":
         return Route("token")

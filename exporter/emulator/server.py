@@ -1,10 +1,12 @@
-"""Serves an emulated cloud over HTTP/1.1 with keep-alive, with one thread for each connection."""
+"""Serves an emulated or replayed cloud over HTTP/1.1 with keep-alive, a thread for each connection."""
 
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from types import TracebackType
@@ -19,15 +21,22 @@ from exporter.emulator.http_messages import Request, Response
 IDLE_SECONDS = 120
 
 
-class Server:
-    """Serves a cloud on `address` (host, port; port 0 takes a free one) from `start` to `stop`.
+class HandlerServer:
+    """Serves on `address` (host, port; port 0 takes a free one) from `start` to `stop`.
 
     Also a context manager. ModelArts and IAM are at the same address: ModelArts at `url`, IAM at `url/v3`.
+
+    Args:
+        handle: makes the responses; threads call it at the same time.
+        clock: the cloud's time in ms since the epoch, for the Date header.
+        address: where to listen.
+
     """
 
-    def __init__(self, cloud: Cloud, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
-        self.cloud = cloud
-        self._http = _HTTPServer(address, cloud)
+    def __init__(
+        self, handle: Callable[[Request], Response], clock: Callable[[], int], address: tuple[str, int]
+    ) -> None:
+        self._http = _HTTPServer(address, handle, clock)
         self._thread: Thread | None = None
 
     @property
@@ -62,13 +71,23 @@ class Server:
         self.stop()
 
 
+class Server(HandlerServer):
+    """Serves an emulated cloud."""
+
+    def __init__(self, cloud: Cloud, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
+        self.cloud = cloud
+        super().__init__(partial(gateway.handle, cloud), cloud.clock, address)
+
+
 class _HTTPServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # close_connections() does that; else an idle client would delay the stop
     request_queue_size = 128  # an exporter with many threads may connect with all of them at once
 
-    def __init__(self, address: tuple[str, int], cloud: Cloud) -> None:
-        self.cloud = cloud
+    def __init__(
+        self, address: tuple[str, int], handle: Callable[[Request], Response], clock: Callable[[], int]
+    ) -> None:
+        self.handle, self.clock = handle, clock
         self.stopping = Event()
         self.connections: set[Any] = set()
         self.guard = Lock()
@@ -114,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers={name.lower(): value for name, value in self.headers.items()},
             body=self.rfile.read(length),
         )
-        response = gateway.handle(self.server.cloud, request)
+        response = self.server.handle(request)
         if response.delay:
             self.server.stopping.wait(response.delay)
         self._send(response)
@@ -128,12 +147,13 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.guard:
             self.server.served += 1
             request_id = f"{self.server.served:032x}"
-        self.send_response(response.status)
+        self.send_response_only(response.status)
+        self.send_header("Server", self.version_string())
+        for name, value in {"Date": self.date_time_string(), **response.headers}.items():
+            self.send_header(name, value)
         self.send_header("Content-Type", response.content_type)
         self.send_header("Content-Length", str(len(response.body)))
         self.send_header("X-Request-Id", request_id)
-        for name, value in response.headers.items():
-            self.send_header(name, value)
         self.end_headers()
         if response.sending == "cut":
             self.close_connection = True
@@ -143,11 +163,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """The Date header has the time of the cloud, not of this machine."""
-        seconds = self.server.cloud.clock() / 1000 if timestamp is None else timestamp
-        return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
+        return http_date(self.server.clock() / 1000 if timestamp is None else timestamp)
 
     def version_string(self) -> str:
         return "api-gateway"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
         """Print nothing: `Cloud.requests` is the log."""
+
+
+def http_date(seconds: float) -> str:
+    """An instant as a Date header has it."""
+    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)

@@ -19,6 +19,10 @@ HEADERS = {
 }
 
 
+# Is given the URL of a request and its answer, whatever the status.
+OnAnswer = Callable[[str, Answer], None]
+
+
 class Limiter(Protocol):
     """Where every request waits for its turn."""
 
@@ -109,7 +113,10 @@ class ReadTimes:
 
 
 class ApiClient:
-    """Sends the requests of one project. Threads may share it."""
+    """Sends the requests of one project. Threads may share it.
+
+    `on_answer` is given the URL and the answer of each request, on the thread that sent it.
+    """
 
     def __init__(
         self,
@@ -119,6 +126,7 @@ class ApiClient:
         rate_limiter: Limiter,
         metrics: RequestMetrics,
         clock: Callable[[], int],
+        on_answer: OnAnswer | None = None,
     ) -> None:
         self._base = base
         self._transport = transport
@@ -126,6 +134,7 @@ class ApiClient:
         self._rate_limiter = rate_limiter
         self._metrics = metrics
         self._clock = clock
+        self._on_answer = on_answer
 
     def get(self, endpoint: Endpoint, path: str, query: Mapping[str, str], times: ReadTimes) -> bytes:
         """The body of a 200. Raises any `RemoteError`; a 401 only after a second try with a new lease."""
@@ -188,6 +197,8 @@ class ApiClient:
         times.note(cloud_ms, now)
         if cloud_ms is not None:
             self._metrics.clock_skew((cloud_ms - now) / 1000)
+        if self._on_answer is not None:
+            self._on_answer(url, answer)
         return answer
 
 

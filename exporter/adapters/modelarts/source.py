@@ -11,6 +11,7 @@ from exporter.adapters.modelarts.api_client import (
     Credential,
     Endpoint,
     Limiter,
+    OnAnswer,
     ReadTimes,
     RequestMetrics,
     segment,
@@ -47,6 +48,7 @@ class ModelArtsSource:
         metrics: is told of each request.
         clock: ms since the epoch.
         transport: sends the requests.
+        on_answer: is given each answer, on the thread that sent the request.
 
     """
 
@@ -61,11 +63,12 @@ class ModelArtsSource:
         metrics: RequestMetrics,
         clock: Callable[[], int],
         transport: HttpClient,
+        on_answer: OnAnswer | None = None,
     ) -> None:
         self._workspaces = tuple(workspaces)
         self._clock = clock
         base = f"{endpoint.rstrip('/')}/v1/{quote(project_id, safe='')}/services"
-        self._client = ApiClient(base, transport, credential, rate_limiter, metrics, clock)
+        self._client = ApiClient(base, transport, credential, rate_limiter, metrics, clock, on_answer)
         # What is learned of the two endpoints is learned apart: they need not be built alike.
         self._list_paging = LearnedPaging()
         self._event_paging = LearnedPaging()
