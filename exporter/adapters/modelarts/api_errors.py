@@ -97,6 +97,12 @@ def error_of(
     remedy = _remedy(status, code, permission)
     message = f"{asked} failed with {what}" + (f": {quoted.rstrip('.')}" if quoted else "")
     message += f" ({remedy})." if remedy else "."
+    return _error(status, code, message, text, headers, now).advising(remedy)
+
+
+def _error(
+    status: int, code: str, message: str, text: str, headers: Mapping[str, str], now: int
+) -> RemoteError:
     if status == 401 or (status == 403 and code.casefold() == _INVALID_KEY.casefold()):
         return Refused(message)
     if status == 403:
