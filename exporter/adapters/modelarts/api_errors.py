@@ -68,6 +68,10 @@ class Rejected(RemoteError):  # noqa: N818 - the class says what happened, the b
         self.code = code
 
 
+class NoSuchPath(RemoteError):  # noqa: N818
+    """The cloud has no such call (404): not a service that is gone."""
+
+
 def error_of(
     asked: str,
     status: int,
@@ -107,8 +111,9 @@ def _error(
         return Refused(message)
     if status == 403:
         return Forbidden(message)
-    if status == 404 and code.casefold() == _NO_SUCH_SERVICE.casefold():
-        return Gone(message)
+    if status == 404:
+        is_about_service = code.casefold() == _NO_SUCH_SERVICE.casefold()
+        return Gone(message) if is_about_service else NoSuchPath(message)
     if status == 429:
         window, allowed = _window(text)
         wait = _retry_after(headers, now)
