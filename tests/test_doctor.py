@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporter import cli
-from exporter.commands.doctor import probes
+from exporter.commands.doctor import probes, unknowns
 from exporter.commands.doctor.finding import CHECKS
 from exporter.emulator import DEFAULT_DOMAIN, DEFAULT_PROJECT, DEFAULT_USER, Cloud, Fault, Server
 from exporter.emulator.faults import body, edited, error, html, slow
@@ -290,6 +292,10 @@ def wrong_project(sign_in: Break) -> Break:
     return apply
 
 
+def gateway_fails(sign_in: Break) -> Break:
+    return lambda lab: {**lab.fault(html(502, endpoint="list", times=None)), **sign_in(lab)}
+
+
 def empty(lab: Lab) -> Config:
     for service_id in lab.services:
         lab.cloud.delete_service(service_id)
@@ -533,7 +539,7 @@ BROKEN = [
     ],
     Case(
         "a page of HTML in place of the list",
-        lambda lab: lab.fault(html(200, endpoint="list", times=None)),
+        lambda lab: lab.fault(body(b"\xef\xbb\xbf <!DOCTYPE html>", endpoint="list", times=None)),
         "list",
         "failed",
         "The answer is not JSON but HTML.",
@@ -548,6 +554,37 @@ BROKEN = [
         "Listing the services failed with HTTP 502: Bad Gateway",
         "Check `endpoint` and proxy_url. Run doctor again in a minute.",
         SERVICES,
+    ),
+    *[
+        Case(
+            f"a gateway that fails, with {name}",
+            breaks,
+            "list",
+            "failed",
+            "Listing the services failed with HTTP 502: Bad Gateway",
+            "Check `endpoint` and proxy_url. Run doctor again in a minute.",
+            ("sign-in", *SERVICES),
+            skips_iam=True,
+        )
+        for name, breaks in (
+            ("a key", gateway_fails(lambda _: KEY)),
+            ("a token", gateway_fails(lambda lab: {"auth": lab.token()})),
+        )
+    ],
+    Case(
+        "a service that cannot be read, of those that are named",
+        lambda lab: {
+            **lab.fault(error(500, "ModelArts.5000", "Internal", endpoint="detail", times=None)),
+            "discovery": False,
+            "services": {"ids": lab.services},
+            **KEY,
+        },
+        "detail",
+        "failed",
+        "Reading a service failed with HTTP 500 ModelArts.5000: Internal.",
+        "Run doctor again in a minute. If it stays so, ask the cloud's support, with the code of the error.",
+        ("sign-in", "list"),
+        skips_iam=True,
     ),
     Case(
         "another API at the endpoint",
@@ -648,7 +685,7 @@ BROKEN = [
         "warning",
         THROTTLED,
         "lower rate_limit",
-        ("iam", "sign-in", *AFTER_SIGN_IN),
+        AFTER_SIGN_IN,
     ),
 ]
 
@@ -774,6 +811,28 @@ def test_what_is_not_documented_is_found_out(
     assert asked(lab, capsys, check, **switches) == ("ok", found)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "status"),
+    [(59.4, "ok"), (-59.4, "ok"), (60, "warning"), (-899, "warning"), (900, "failed"), (-900, "failed")],
+)
+def test_the_clock_warns_from_a_minute_and_fails_from_a_quarter_of_an_hour(
+    seconds: float, status: str
+) -> None:
+    assert unknowns.clock(seconds).status == status
+
+
+@given(st.integers(0, 20))
+def test_whatever_number_of_rows_there_is_an_offset_is_not_taken_for_the_other_kind(number: int) -> None:
+    rows = list(range(number))
+    reference, size = rows[: unknowns.REFERENCE_SIZE], unknowns.SIZE
+    as_items, as_pages = rows[size : 2 * size], rows[size * size : size * size + size]
+    if number <= size:
+        assert unknowns.offset_of(reference, as_items) is None
+    else:
+        assert unknowns.offset_of(reference, as_items) is unknowns.Offset.ITEMS
+        assert unknowns.offset_of(reference, as_pages) is unknowns.Offset.PAGES
+
+
 def test_services_that_only_version_2_shows_are_told_plainly(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -834,6 +893,15 @@ def test_times_that_filter_nothing_are_warned_of(lab: Lab, capsys: pytest.Captur
     status, found = asked(lab, capsys, "bounds")
     assert status == "warning"
     assert found.startswith("A window around an event does not show it: start_time and end_time do not")
+
+
+def test_an_end_time_far_ahead_that_is_refused_is_told(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    # Four to choose a service, two for paging, one for the order.
+    lab.fault(error(400, "ModelArts.0101", "Invalid argument. [end_time]", endpoint="events", skip=7))
+    assert asked(lab, capsys, "bounds") == (
+        "ok",
+        "start_time is inclusive and end_time is inclusive. An end_time far ahead is refused.",
+    )
 
 
 def test_with_few_services_and_no_events_the_rest_is_skipped(
@@ -931,6 +999,23 @@ class FakeTime:
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
+
+
+def test_a_user_that_is_locked_is_tried_once(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    lab.examine(capsys, **lock_user(lab))
+    assert [seen.status for seen in lab.cloud.requests if seen.endpoint == "token"] == [401]
+
+
+def test_it_asks_about_the_service_with_most_events_of_the_ten_that_changed_last(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = lab.now()
+    for number in range(12):  # the longer ago it changed, the more events it has
+        service_id = lab.cloud.add_service(transition_at=now + 1000 - number)
+        for event in range(20 + number):
+            lab.cloud.add_event(service_id, "normal", "x", now - event * HOUR_MS, now - DAY_MS)
+    found = lab.examine(capsys)[1]
+    assert found["events"][1] == "Events of the service that has most of them: 29."
 
 
 def test_it_only_reads(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,21 +24,20 @@ def run(config_file: str, project: str | None, form: str) -> int:
     config = load(config_file, os.environ)
     projects = _wanted(config, project)
     told: list[Finding] = []
+
+    def tell(found: Finding) -> None:
+        told.append(found)
+        if form == "text":
+            print(as_text(found), flush=True)
+
     try:
         for found in _findings(projects):
-            told.append(found)
-            if form == "text":
-                print(as_text(found), flush=True)
+            tell(found)
     except (KeyboardInterrupt, SystemExit):
         # Whoever reads the output finds every check in it, however it ends.
-        done = {(found.project, found.check) for found in told}
-        for name in (each.name for each in projects):
-            for check in CHECKS:
-                found = finding(name, check, skipped("Interrupted."))
-                if (found.project, check) not in done:
-                    told.append(found)
-                    if form == "text":
-                        print(as_text(found), flush=True)
+        every = [(each.name, check) for each in projects for check in CHECKS]
+        for name, check in every[len(told) :]:
+            tell(finding(name, check, skipped("Interrupted.")))
         raise
     finally:
         if form == "json":

@@ -94,7 +94,8 @@ class Examination:
         try:
             verdict = check()
         except (NeedsError, NotAsked) as error:
-            verdict = skipped(str(error))
+            self._missing[name] = str(error)
+            return skipped(str(error))
         except Throttled as error:
             self._missing[name] = f"It needs {name}, which met the 429 above."
             return warning(self._told(error), remedies.THROTTLED)
@@ -102,8 +103,6 @@ class Examination:
             verdict = failed(self._told(error), remedies.remedy(name, error, self._auth))
         if verdict.status is Status.FAILED:
             self._missing[name] = f"It needs {name}, which failed."
-        elif verdict.status is Status.SKIPPED:
-            self._missing[name] = verdict.found
         elif self._probes.throttled is not None:
             met = self._told(self._probes.throttled)
             return warning(f"{verdict.found} {met}", remedies.THROTTLED)
@@ -164,7 +163,7 @@ class Examination:
                 return wrong
         else:
             self._need("endpoint")
-        if self._auth == "aksk" and self._probes.skew_seconds is not None:
+        if self._auth == "aksk":
             self._need("clock")  # a signature is dated
         if self._no_project:
             return ok("Domain, user and password are right.")
@@ -274,7 +273,7 @@ class Examination:
         if self._service is None:
             ids = self._project.services.ids[:_CANDIDATES]
             if not self._rows:
-                self._need("endpoint", "sign-in", *(() if ids and not self._no_project else ("list",)))
+                self._need(*(() if ids and not self._no_project else ("list",)), "endpoint", "sign-in")
             self._rows = self._rows or [ServiceRow(service_id) for service_id in ids]
             if not self._rows:
                 raise NeedsError("There is no service to ask about.")
@@ -335,25 +334,18 @@ class Examination:
     # What the documents leave open
 
     def _check_paging(self) -> Verdict:
-        listed = None
-        if "list" not in self._missing:
-            workspace = max(self._pages, key=lambda name: len(self._pages[name].rows))
-            if len(self._pages[workspace].rows) > unknowns.SIZE:
-                listed = self._offset(partial(self._probes.services, workspace, order="asc"))
-        paged = None
+        services = events = None
+        workspace = max(self._pages, key=lambda name: len(self._pages[name].rows), default="")
+        if workspace and len(self._pages[workspace].rows) > unknowns.SIZE:
+            # In the order of creation, as the exporter reads it: it changes least.
+            fetch = partial(self._probes.services, workspace, sort_by="publish_at", order="asc")
+            # A row has numbers that change all the time, so its id stands for it.
+            services = _offset(fetch, lambda row: row and row.service_id)
         if "events" not in self._missing:
-            paged = self._offset(partial(self._probes.events, self._chosen()))
-        elif listed is None:
+            events = _offset(partial(self._probes.events, self._chosen()), lambda event: event)
+        elif services is None:
             self._need("list", "events")
-        return unknowns.paging(listed, paged)
-
-    def _offset(self, fetch: Callable[[Query], ResultPage[Row]]) -> unknowns.Offset | None:
-        reference = fetch(Query(limit=unknowns.REFERENCE_SIZE)).rows
-        if len(reference) <= unknowns.SIZE:
-            return None
-        page = page_at(lambda at: fetch(Query(limit=unknowns.SIZE, offset=at)), unknowns.SIZE)
-        # Behind the last page there is none: the same as an empty one.
-        return unknowns.offset_of(reference, () if page is None else page.rows)
+        return unknowns.paging(services, events)
 
     def _check_order(self) -> Verdict:
         events: list[int] = []
@@ -406,10 +398,7 @@ class Examination:
     def _check_language(self) -> Verdict:
         self._need("events")
         english = self._sample or self._read_sample()
-        chinese = self._read_sample("zh-cn") if english else ()
-        return unknowns.language(
-            [event.event_info for event in english], [event.event_info for event in chinese]
-        )
+        return unknowns.language(english, self._read_sample("zh-cn") if english else ())
 
     def _read_sample(self, language: str = LANGUAGE) -> tuple[Event, ...]:
         """A few events, without an order that is asked for."""
@@ -420,7 +409,8 @@ class Examination:
         if self._no_project:
             self._need("list")
         seen = {row.service_id for page in self._pages.values() for row in page.rows if row is not None}
-        exact = all(len(page.rows) == page.total for page in self._pages.values())
+        seen |= set(self._project.services.ids)
+        exact = bool(self._pages) and all(len(page.rows) == page.total for page in self._pages.values())
         total = unseen = 0
         for workspace in self._project.workspaces[:_MOST_WORKSPACES]:
             try:
@@ -445,6 +435,19 @@ class Examination:
             + self._told(error),
             remedies.remedy("other-api", error, self._auth),
         )
+
+
+def _offset(
+    fetch: Callable[[Query], ResultPage[Row]], identity: Callable[[Row], object]
+) -> unknowns.Offset | None:
+    """What `offset` does; `identity` gives what tells one row from another."""
+    reference = fetch(Query(limit=unknowns.REFERENCE_SIZE)).rows
+    if len(reference) <= unknowns.SIZE:
+        return None
+    page = page_at(lambda at: fetch(Query(limit=unknowns.SIZE, offset=at)), unknowns.SIZE)
+    # Behind the last page there is none: the same as an empty one.
+    rows = () if page is None else page.rows
+    return unknowns.offset_of([identity(row) for row in reference], [identity(row) for row in rows])
 
 
 def _size(page: ResultPage[ServiceRow | None]) -> int:

@@ -93,4 +93,4 @@ def as_text(found: Finding) -> str:
 
 def as_json(findings: Iterable[Finding]) -> str:
     """An array with an object for each."""
-    return json.dumps([each._asdict() for each in findings], ensure_ascii=False, indent=2)
+    return json.dumps([each._asdict() for each in findings], indent=2)

@@ -34,12 +34,12 @@ class PacedClient(HttpClient):
     """Sends requests evenly, and no more than `MOST_REQUESTS`, a sign-in among them. Not thread-safe.
 
     Attributes:
-        sent: how many.
-        rate: gives the largest number of requests per second now.
+        interval: seconds from one request to the next, at least.
+        sent: how many were sent.
 
     """
 
-    rate: Callable[[], float]
+    interval = 0.0
     sent = 0
     _next_at = 0.0  # seconds of `time.monotonic`
 
@@ -57,9 +57,9 @@ class PacedClient(HttpClient):
         if self.sent >= MOST_REQUESTS:
             raise NotAsked(f"All {MOST_REQUESTS} requests that doctor may send were sent.")
         self.sent += 1
-        # Not the exporter's bucket alone: that lets a second's worth through at once.
+        # The exporter's bucket paces what a 429 has slowed down; but it lets a second's worth through at once.
         time.sleep(max(0.0, self._next_at - time.monotonic()))
-        self._next_at = time.monotonic() + 1 / self.rate()
+        self._next_at = time.monotonic() + self.interval
 
 
 class Probes:
@@ -81,7 +81,7 @@ class Probes:
         self._http = http_client(project, PacedClient)
         access = factory.access(project, self._http)
         self._credential, self._rate_limiter = access.credential, access.rate_limiter
-        self._http.rate = access.rate_limiter.rate
+        self._http.interval = 1 / project.rate_limit
         self._version_1, self._version_2 = (
             ApiClient(
                 f"{project.endpoint.rstrip('/')}/{version}/{quote(project.project_id, safe='')}/services",
@@ -93,7 +93,7 @@ class Probes:
             )
             for version in ("v1", "v2")
         )
-        self._learned_a_limit = False
+        self._was_throttled = False
         self.throttled: Throttled | None = None
         self.skew_seconds: float | None = None
 
@@ -102,8 +102,6 @@ class Probes:
 
         Raises `Unreachable`, or another `RemoteError` if a proxy answers in the server's place.
         """
-        self._check_pause()
-        self._rate_limiter.enter(urgent=True)
         answer = self._http.get(url, {"Accept": "application/json", "User-Agent": USER_AGENT})
         now, told = self._clock(), date_ms(answer.headers)
         if told is not None and self.skew_seconds is None:
@@ -133,9 +131,11 @@ class Probes:
         """The same without the project, which shows whether it is the password that is wrong."""
         self._factory.access(self._project, self._http, domain_scope=True).credential.lease().accepted()
 
-    def services(self, workspace: str, query: Query, order: str = "desc") -> ResultPage[ServiceRow | None]:
-        """A page of the list, by `transition_at`."""
-        asked = {"workspace_id": workspace, "sort_by": "transition_at", "order": order}
+    def services(
+        self, workspace: str, query: Query, sort_by: str = "transition_at", order: str = "desc"
+    ) -> ResultPage[ServiceRow | None]:
+        """A page of the list; what changed last comes first."""
+        asked = {"workspace_id": workspace, "sort_by": sort_by, "order": order}
         return decode.services(self._get(LIST, "", {**asked, **_numbers(query)}))
 
     def detail(self, service_id: str) -> ServiceRow:
@@ -185,10 +185,10 @@ class Probes:
 
     def _note(self, error: Throttled) -> None:
         self.throttled = error
-        self._learned_a_limit = True
+        self._was_throttled = True
 
     def _check_pause(self) -> None:
-        if self._learned_a_limit and self._pause_ms() > LONGEST_PAUSE_MS:
+        if self._was_throttled and self._pause_ms() > LONGEST_PAUSE_MS:
             raise NotAsked("After the 429 above, the cloud wants no request for a while.")
 
     def _pause_ms(self) -> int:

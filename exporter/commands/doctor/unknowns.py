@@ -4,6 +4,7 @@ Each takes what was asked and answered, and returns a `Verdict`.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 from exporter.commands.doctor.finding import Verdict, failed, ok, skipped, warning
 from exporter.commands.doctor.remedies import CLOCK, OTHER_API, REPORT
+from exporter.core.records import Event
 
 SIZE = 2
 """Rows of the page by which `offset` is tried; the offset is the same, since some APIs want a multiple."""
@@ -159,14 +161,23 @@ def retention(now: int, events: Collection[int], oldest_update: int | None) -> V
     return ok(_sentence(" and ".join(parts)))
 
 
-def language(english: Sequence[str], chinese: Sequence[str]) -> Verdict:
-    """The texts of the same events, asked for in English and in Chinese."""
-    if not english:
+def language(english: Sequence[Event], chinese: Sequence[Event]) -> Verdict:
+    """A few events as they came when English was asked for, and when Chinese was."""
+    if not any(event.event_info for event in english):
         return skipped("There are no events with a text.")
-    spoken = "Chinese" if any(_CHINESE.search(text) for text in english) else "English"
-    if list(english) != list(chinese):
+    spoken = "Chinese" if any(_CHINESE.search(event.event_info) for event in english) else "English"
+    ours, theirs = _texts(english), _texts(chinese)
+    # Between the two requests there may be a new event, which is in one of them alone.
+    if any(ours[at] != theirs[at] for at in ours.keys() & theirs.keys()):
         return ok(f"The event texts are {spoken} where English is asked for; X-Language changes them.")
     return ok(f"The event texts are {spoken}; X-Language changes nothing.")
+
+
+def _texts(events: Sequence[Event]) -> dict[int, list[str]]:
+    texts: defaultdict[int, list[str]] = defaultdict(list)
+    for event in sorted(events):
+        texts[event.occur_time].append(event.event_info)
+    return texts
 
 
 def other_api(total: int, unseen: int, *, exact: bool) -> Verdict:
