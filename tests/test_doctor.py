@@ -354,6 +354,15 @@ BROKEN = [
         AFTER_SIGN_IN,
     ),
     Case(
+        "the scheme of an endpoint that wants TLS",
+        lambda lab: {"endpoint": lab.over_tls().replace("https:", "http:")},
+        "endpoint",
+        "failed",
+        "No answer came from 127.0.0.1:",
+        "Check the scheme and the port of `endpoint`",
+        AFTER_SIGN_IN,
+    ),
+    Case(
         "an authority that nobody trusts",
         lambda lab: {"endpoint": lab.over_tls()},
         "endpoint",
@@ -547,6 +556,17 @@ BROKEN = [
         SERVICES,
     ),
     Case(
+        "a page of HTML that says: plain HTTP to a port of HTTPS",
+        lambda lab: lab.fault(
+            body(b"<h1>400 Bad Request</h1>", 400, "text/html", endpoint="list", times=None)
+        ),
+        "list",
+        "failed",
+        "HTTP 400: Bad Request.",
+        "Check `endpoint`: it must be https, and ModelArts of this project's region.",
+        SERVICES,
+    ),
+    Case(
         "a page of HTML from the gateway",
         lambda lab: lab.fault(html(502, endpoint="list", times=None)),
         "list",
@@ -653,6 +673,23 @@ BROKEN = [
         ("bounds", "language"),
     ),
     # Throttling.
+    Case(
+        "a moment of throttling by IAM",
+        throttle("0", "token"),
+        "sign-in",
+        "warning",
+        "IAM gave a token, and ModelArts takes it. Signing in failed with HTTP 429",
+        "lower rate_limit",
+    ),
+    Case(
+        "a long throttling by IAM",
+        throttle("3600", "token"),
+        "sign-in",
+        "warning",
+        "Signing in failed with HTTP 429",
+        "lower rate_limit",
+        AFTER_SIGN_IN,
+    ),
     Case(
         "a moment of throttling",
         throttle("0", "list"),
@@ -779,6 +816,11 @@ def asked(lab: Lab, capsys: pytest.CaptureFixture[str], check: str, **switches: 
         ),
         (
             "limit",
+            {"max_limit": 10},
+            "In the list and the events the largest `limit` is 10 (20 is refused).",
+        ),
+        (
+            "limit",
             {"max_limit": 10, "over_limit": "clamp"},
             f"In the list {TAKEN}; in the events a `limit` of 1000 is cut to 10 rows.",
         ),
@@ -843,10 +885,18 @@ def test_services_that_only_version_2_shows_are_told_plainly(
     )
     lab.cloud.add_service_2()
     lab.cloud.add_service_2()
-    status, found = asked(lab, capsys, "other-api")
+    # What is in two workspaces is one service.
+    lab.cloud.add_service_2(service_id="twice")
+    lab.cloud.add_service_2(service_id="twice", workspace_id="1")
+    services = {"ids": lab.services[:1]}
+    _, all_found, _ = lab.examine(capsys, workspaces=["0", "1"], discovery=False, services=services)
+    status, found, _ = all_found["other-api"]
+    assert found.startswith("Version 2 of the API answers and has about 3 services ")
+    _, all_found, _ = lab.examine(capsys, workspaces=["0", "1"])
+    status, found, _ = all_found["other-api"]
     assert status == "warning"
     assert found.startswith(
-        "Version 2 of the API answers and has 2 services that this exporter cannot see: it reads version 1."
+        "Version 2 of the API answers and has 3 services that this exporter cannot see: it reads version 1."
     )
 
 
@@ -937,15 +987,23 @@ def test_services_that_are_named_are_asked_about_without_the_permission_to_list(
 # Manners
 
 
-def test_it_sends_at_most_sixty_requests_however_much_there_is(
-    lab: Lab, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for number in range(30):
-        service_id = lab.cloud.add_service(workspace_id=str(number))
+WORKSPACES = [str(number) for number in range(30)]
+
+
+def a_lot(lab: Lab) -> None:
+    """More workspaces, services and events than may be asked about, and small pages."""
+    for workspace in WORKSPACES:
+        service_id = lab.cloud.add_service(workspace_id=workspace)
         for event in range(30):
             lab.cloud.add_event(service_id, "normal", "x", lab.now() - event)
     lab.switch(max_limit=10, version_2=True)
-    code, found, text = lab.examine(capsys, workspaces=[str(number) for number in range(30)])
+
+
+def test_it_sends_at_most_sixty_requests_however_much_there_is(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_lot(lab)
+    code, found, text = lab.examine(capsys, workspaces=WORKSPACES)
     assert (code, set(statuses(found).values())) == (0, {"ok"}), text
     assert "22 more workspaces that were not asked" in found["list"][1]
     assert 50 < len(lab.cloud.requests) <= 60
@@ -954,13 +1012,14 @@ def test_it_sends_at_most_sixty_requests_however_much_there_is(
 def test_even_if_each_request_is_throttled_once_it_sends_at_most_sixty(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for _ in range(20):
-        lab.cloud.add_service()
-    headers = {"Retry-After": "0"}
+    a_lot(lab)
+    # What it says of the rate keeps the learned one from falling.
+    text, headers = "Slow down: limit:100000,time:1 second", {"Retry-After": "0"}
     for number in range(60):
-        lab.fault(error(429, "APIG.0308", "Slower", "gateway", headers=headers, skip=number))
-    lab.examine(capsys, rate_limit=1e5)
-    assert len(lab.cloud.requests) <= 60
+        lab.fault(error(429, "APIG.0308", text, "gateway", headers=headers, skip=number))
+    _, found, _ = lab.examine(capsys, rate_limit=1e5, workspaces=WORKSPACES)
+    assert len(lab.cloud.requests) == 60
+    assert found["other-api"][:2] == ("skipped", "All 60 requests that doctor may send were sent.")
 
 
 def test_at_most_four_sign_ins_are_refused_for_all_projects_together(

@@ -177,8 +177,7 @@ class Examination:
             self._probes.sign_in()
         except Refused as error:
             wrong = failed(self._told(error), remedies.remedy("sign-in", error, self._auth))
-            # Nothing was asked just now, or one more refusal is one too many.
-            if str(error) != error.lasting or wrong.remedy == remedies.LOCKED:
+            if str(error) != error.lasting:  # nothing was asked just now
                 return wrong
             try:
                 self._probes.sign_in_to_domain()
@@ -194,6 +193,7 @@ class Examination:
             "aksk": "ModelArts takes the signature.",
             "token_file": "ModelArts takes the token.",
         }[self._auth]
+        before, self._probes.throttled = self._probes.throttled, None
         try:
             if self._project.discovery:
                 self._first = self._list(self._project.workspaces[0])
@@ -215,7 +215,7 @@ class Examination:
             return skipped(f"A credential is there; {unsaid}.")
         finally:
             # Whatever the answer says else is for `list` to tell.
-            self._list_throttled, self._probes.throttled = self._probes.throttled, None
+            self._list_throttled, self._probes.throttled = self._probes.throttled, before
         return ok(taken)
 
     def _list(self, workspace: str) -> ResultPage[ServiceRow | None]:

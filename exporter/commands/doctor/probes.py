@@ -57,7 +57,7 @@ class PacedClient(HttpClient):
         if self.sent >= MOST_REQUESTS:
             raise NotAsked(f"All {MOST_REQUESTS} requests that doctor may send were sent.")
         self.sent += 1
-        # The exporter's bucket paces what a 429 has slowed down; but it lets a second's worth through at once.
+        # The exporter's bucket alone lets a second's worth through at once.
         time.sleep(max(0.0, self._next_at - time.monotonic()))
         self._next_at = time.monotonic() + self.interval
 
@@ -125,7 +125,14 @@ class Probes:
 
     def sign_in(self) -> None:
         """Get a token with the user's password. Raises any `RemoteError`."""
-        self._credential.lease().abandoned()
+        try:
+            self._credential.lease().abandoned()
+        except Throttled as error:
+            self.throttled = error
+            if error.wait_seconds is None or error.wait_seconds * 1000 > LONGEST_PAUSE_MS:
+                raise
+            time.sleep(error.wait_seconds)
+            self._credential.lease().abandoned()
 
     def sign_in_to_domain(self) -> None:
         """The same without the project, which shows whether it is the password that is wrong."""

@@ -24,7 +24,11 @@ THROTTLED = (
     " use the quota of this user."
 )
 
-_POLICY = "in a custom policy for this project; the README shows the policy"
+_BETWEEN = "what stands between this machine and it: a firewall, or a proxy that proxy_url must name"
+_GRANT = (
+    "Grant the permission {} to this user, in a custom policy for this project; the README shows the policy."
+)
+_GONE = "The service was deleted a moment ago: run doctor again."
 _AGAIN = "Run doctor again in a minute. If it stays so, ask the cloud's support, with the code of the error."
 
 # By the way to sign in; each refusal counts, and the fifth in a row locks.
@@ -39,39 +43,26 @@ SIGN_IN = {
 LOCKED = "The cloud has locked it: wait 15 minutes. Then correct it before you try it again."
 _LOCKED = re.compile(r"IAM\.0061|\blocked\b|reach the limit", re.IGNORECASE)
 
-# By check and kind of error, the nearest kind first. For where the error itself advises nothing.
-_TABLE: Mapping[tuple[str, type[RemoteError]], str] = {
-    (
-        "endpoint",
-        RemoteError,
-    ): "Find out what stands between this machine and the host in `endpoint`: a firewall,"
-    " or a proxy for proxy_url.",
-    (
-        "iam",
-        RemoteError,
-    ): "Find out what stands between this machine and the host in `iam_endpoint`: a firewall,"
-    " or a proxy for proxy_url.",
-    ("sign-in", NotUnderstood): "Check `iam_endpoint`: another server than IAM answers there.",
-    ("sign-in", RemoteError): f"Check `iam_endpoint`. {_AGAIN}",
-    ("sign-in", NoSuchPath): "Check `iam_endpoint`: it must be IAM, such as https://iam.REGION.HOST/v3.",
-    ("list", NoSuchPath): "Check `endpoint`: it must be ModelArts of this project's region, without a path.",
-    ("list", Rejected): "Check project_id, and the ids in `workspaces`.",
-    ("list", NotUnderstood): "Check `endpoint` and proxy_url: another server than ModelArts answers there.",
-    ("list", RemoteError): f"Check `endpoint` and proxy_url. {_AGAIN}",
-    **{
-        (check, Forbidden): f"Grant the permission {endpoint.permission} to this user, {_POLICY}."
-        for check, endpoint in (
-            ("list", LIST),
-            ("detail", DETAIL),
-            ("logs", LOGS),
-            ("events", EVENTS),
-            ("other-api", LIST),
-        )
+# By check and kind of error, the nearest kind first; for where the error itself advises nothing.
+_TABLE: Mapping[str, Mapping[type[RemoteError], str]] = {
+    "endpoint": {RemoteError: f"Check the scheme and the port of `endpoint`, and {_BETWEEN}."},
+    "iam": {RemoteError: f"Check the scheme and the port of `iam_endpoint`, and {_BETWEEN}."},
+    "sign-in": {
+        NoSuchPath: "Check `iam_endpoint`: it must be IAM, such as https://iam.REGION.HOST/v3.",
+        NotUnderstood: "Check `iam_endpoint`: another server than IAM answers there.",
+        RemoteError: f"Check `iam_endpoint`. {_AGAIN}",
     },
-    **{
-        (check, Gone): "The service was deleted a moment ago: run doctor again."
-        for check in ("detail", "logs", "events")
+    "list": {
+        NoSuchPath: "Check `endpoint`: it must be https, and ModelArts of this project's region.",
+        NotUnderstood: "Check `endpoint` and proxy_url: another server than ModelArts answers there.",
+        Rejected: "Check project_id, and the ids in `workspaces`.",
+        Forbidden: _GRANT.format(LIST.permission),
+        RemoteError: f"Check `endpoint` and proxy_url. {_AGAIN}",
     },
+    "detail": {Forbidden: _GRANT.format(DETAIL.permission), Gone: _GONE},
+    "logs": {Forbidden: _GRANT.format(LOGS.permission), Gone: _GONE},
+    "events": {Forbidden: _GRANT.format(EVENTS.permission), Gone: _GONE},
+    "other-api": {Forbidden: _GRANT.format(LIST.permission)},
 }
 
 
@@ -85,8 +76,11 @@ def remedy(check: str, error: RemoteError, auth: str) -> str:
     if advice.startswith("check that project_id"):
         return PROJECT
     if not advice or advice.startswith("grant the permission"):
-        rows = (_TABLE.get((check, kind)) for kind in type(error).__mro__)
-        return next((row for row in rows if row is not None), _AGAIN)
+        # A 400 without a code of the cloud comes from a server that does not know the call.
+        is_foreign = isinstance(error, Rejected) and not error.code
+        kinds = (NoSuchPath if is_foreign else type(error)).__mro__
+        rows = _TABLE.get(check, {})
+        return next((rows[kind] for kind in kinds if kind in rows), _AGAIN)
     key = "iam_endpoint" if check in ("iam", "sign-in") else "endpoint"
     advice = advice.replace("the address", f"the address in `{key}`").replace("the endpoint", f"`{key}`")
     return f"{advice[0].upper()}{advice[1:]}."
