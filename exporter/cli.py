@@ -17,6 +17,7 @@ from exporter import app as program
 from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
 from exporter.commands import backfill, classify, demo, once, record
+from exporter.commands.doctor import command as doctor
 from exporter.config import ConfigError, load, parse_duration, warnings
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.emulator import ScenarioError, scenario_names, scenario_server
@@ -355,6 +356,20 @@ def _check_config(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument("--project", metavar="NAME", help="check this project alone")
+    parser.add_argument("--format", choices=["text", "json"], default="text", help="form of the output")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    """Check what works between this machine and the cloud, and say what to do about the rest."""
+    try:
+        return doctor.run(options.config_file, options.project, options.format)
+    except doctor.UnknownProjectError as error:
+        raise WrongUsageError(str(error)) from error
+
+
 def _add_once(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     parser.add_argument(
@@ -464,6 +479,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
     "demo": (_add_demo, _demo),
     "emulate": (_add_emulate, _emulate),
     "check-config": (_add_check_config, _check_config),
+    "doctor": (_add_doctor, _doctor),
     "once": (_add_once, _once),
     "record": (_add_record, _record),
     "classify": (_add_classify, _classify),

@@ -4,11 +4,11 @@ from base64 import b64encode
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from exporter.adapters.alertmanager import AlertmanagerClient
 from exporter.adapters.http_client import HttpClient
-from exporter.adapters.modelarts.api_client import Credential, OnAnswer
+from exporter.adapters.modelarts.api_client import Credential, OnAnswer, RequestMetrics
 from exporter.adapters.modelarts.credentials import AccessKeyCredential, TokenFileCredential
 from exporter.adapters.modelarts.iam import PasswordCredential
 from exporter.adapters.modelarts.login_limiter import LoginLimiter
@@ -61,6 +61,28 @@ class _Built(NamedTuple):
     rate_limiter: RateLimiter
 
 
+class Access(NamedTuple):
+    """What the requests of one project need beside a way to send them."""
+
+    credential: Credential
+    rate_limiter: RateLimiter
+    metrics: RequestMetrics
+
+
+Client = TypeVar("Client", bound=HttpClient)
+
+
+def http_client(project: Project, kind: type[Client]) -> Client:
+    """What sends the requests of a project: its timeout, trust and proxy."""
+    return kind(
+        project.timeout / 1000,
+        _path(project.tls.ca_file),
+        insecure_skip_verify=project.tls.insecure_skip_verify,
+        proxy_url=project.proxy_url,
+        proxy_login=_login(project.proxy_basic_auth),
+    )
+
+
 class ProjectFactory:
     """Builds what is needed to read each project, now and after each reload.
 
@@ -103,13 +125,7 @@ class ProjectFactory:
         if before is not None and before.section == project:
             return before
         metrics = _ProjectMetrics(self._metrics, project.name)
-        transport = HttpClient(
-            project.timeout / 1000,
-            _path(project.tls.ca_file),
-            insecure_skip_verify=project.tls.insecure_skip_verify,
-            proxy_url=project.proxy_url,
-            proxy_login=_login(project.proxy_basic_auth),
-        )
+        transport = http_client(project, HttpClient)
         # What was learned of the cloud's limit stays true, whatever else the file changed.
         learned = before.rate_limiter if before and _same(before, project, "endpoint", "project_id") else None
         rate_limiter = RateLimiter(project.rate_limit, after=learned)
@@ -138,17 +154,37 @@ class ProjectFactory:
         )
         return _Built(project, resources, credential, rate_limiter)
 
-    def _credential(self, project: Project, transport: HttpClient, metrics: "_ProjectMetrics") -> Credential:
+    def access(self, project: Project, transport: HttpClient, *, domain_scope: bool = False) -> Access:
+        """What a command needs that asks a project by itself.
+
+        `domain_scope`: a user's password gets a token of its domain. It is tried at once, though still at
+        most four times in five minutes.
+        """
+        metrics = _ProjectMetrics(self._metrics, project.name)
+        credential = self._credential(project, transport, metrics, domain_scope=domain_scope)
+        return Access(credential, RateLimiter(project.rate_limit), metrics)
+
+    def _credential(
+        self,
+        project: Project,
+        transport: HttpClient,
+        metrics: "_ProjectMetrics",
+        *,
+        domain_scope: bool = False,
+    ) -> Credential:
         auth = project.auth
         if auth.password is not None:
             user = auth.password
+            limiter = self._login_limiter(user.iam_endpoint, user.domain, user.username)
+            if domain_scope:
+                limiter.retry_now()
             return PasswordCredential(
                 user.iam_endpoint,
                 user.domain,
                 user.username,
                 user.read_password,
-                project.project_id,
-                limiter=self._login_limiter(user.iam_endpoint, user.domain, user.username),
+                None if domain_scope else project.project_id,
+                limiter=limiter,
                 transport=transport,
                 metrics=metrics,
                 clock=self._clock,

@@ -107,7 +107,7 @@ ERRORS = [
     (302, {"Location": "http://a.example"}, "", RemoteError, "are not followed: check the endpoint)."),
     (204, {}, "", RemoteError, "with HTTP 204."),
     (200, {}, "", NotUnderstood, "The answer is not JSON."),
-    (200, {}, "<html>", NotUnderstood, "The answer is not JSON."),
+    (200, {}, "<html>", NotUnderstood, "The answer is not JSON but HTML."),
     (200, {}, "[]", NotUnderstood, "The answer is JSON, but not an object."),
     (200, {}, "{}", NotUnderstood, ""),
     (200, {"Content-Encoding": "gzip"}, "oops", NotUnderstood, "The answer is not compressed as it says."),

@@ -4,13 +4,25 @@ A failure's class says what follows from it: `Throttled` and `Refused` stop the 
 `Gone` ends a service, every other `RemoteError` fails one read and nothing else.
 """
 
-from typing import Protocol
+from typing import Protocol, Self
 
 from exporter.core.records import EventWindow, ServiceList, ServiceRow, UpdateWindow
 
 
 class RemoteError(Exception):
-    """The cloud did not give what was asked; the message is one sentence fit for an operator."""
+    """The cloud did not give what was asked; the message is one sentence fit for an operator.
+
+    Attributes:
+        remedy: what to do about it, in the words of the message; "" where that does not say.
+
+    """
+
+    remedy = ""
+
+    def advising(self, remedy: str) -> Self:
+        """The error itself, with the remedy that its message names."""
+        self.remedy = remedy
+        return self
 
     @property
     def lasting(self) -> str:

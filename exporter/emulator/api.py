@@ -51,6 +51,21 @@ def sort_services(rows: list[Row], query: Query) -> None:
     rows.sort(key=lambda row: _sortable(row.get(sort_by), kind), reverse=descending)
 
 
+def list_services_2(_: Cloud, project: Project, query: Query) -> Row:
+    """GET /v2/{project}/services, of version 2, which has its own services.
+
+    Source: ListInferServices of huaweicloudsdkmodelarts.
+    """
+    limit = _number(query, "limit", 10, least=1)
+    offset = _number(query, "offset", 0)
+    if limit > 500 or offset % limit:
+        raise refuse(400, INVALID_ARGUMENT, "Invalid argument. [limit] or [offset] is out of range.")
+    rows = [row for row in project.services_2 if query.get("workspace_id", "0") == row["workspace_id"]]
+    page = rows[offset : offset + limit]
+    pages = -(-len(rows) // limit)
+    return {"current": offset // limit, "pages": pages, "size": len(page), "total": len(rows), "data": page}
+
+
 def detail(project: Project, service_id: str) -> Row:
     """GET /v1/{project}/services/{service} (Querying the Details About a Service)."""
     return find(project, service_id).detail()
@@ -70,7 +85,7 @@ def logs(cloud: Cloud, project: Project, service_id: str, query: Query) -> Row:
     return {**_names(service), "logs": rows}
 
 
-def events(cloud: Cloud, project: Project, service_id: str, query: Query) -> Row:
+def events(cloud: Cloud, project: Project, service_id: str, query: Query, language: str = "") -> Row:
     """GET /v1/{project}/services/{service}/events (Querying Service Event Logs)."""
     service = find(project, service_id)
     text = query.get("event_info", "")
@@ -82,12 +97,12 @@ def events(cloud: Cloud, project: Project, service_id: str, query: Query) -> Row
     _choice(query, "sort_by", "occur_time", ("occur_time",))
     rows: list[Any] = [
         row
-        for row in service.event_rows(cloud.clock(), cloud.switches)
+        for row in service.event_rows(cloud.clock(), cloud.switches, language)
         if kind in ("", row["event_type"])
         and text in row["event_info"]
         and is_in_window(row["occur_time"], query, cloud.switches)
     ]
-    if _choice(query, "order", "desc", ("asc", "desc")) == "desc":
+    if _choice(query, "order", cloud.switches.events_order, ("asc", "desc")) == "desc":
         rows.reverse()
     rows += cloud.switches.junk.get("events", ())
     shown = page(rows, query, cloud.switches)

@@ -144,6 +144,18 @@ class Cloud:
             project.services[service_id] = Service(row, list(models or [model()]), list(nodes), past=past)
             return service_id
 
+    def add_service_2(
+        self, project_id: str = DEFAULT_PROJECT, service_id: str | None = None, workspace_id: str = "0"
+    ) -> str:
+        """Add a service of version 2 of the API, which version 1 does not show; returns its id."""
+        with self.lock:
+            project = self.projects[self.add_project(project_id)]
+            service_id = service_id or stable_id(f"service 2/{len(project.services_2) + 1}")
+            name = f"service-{service_id[:8]}"
+            row = {"id": service_id, "name": name, "status": "RUNNING", "workspace_id": workspace_id}
+            project.services_2.append(row)
+            return service_id
+
     def service(self, service_id: str) -> Service:
         """The service; KeyError if there is none or it was deleted."""
         with self.lock:
@@ -262,13 +274,17 @@ class Cloud:
         text: str,
         at: int | None = None,
         visible_at: int | None = None,
+        chinese: str = "",
     ) -> int:
-        """Add an event of `at`, shown from `visible_at` on (ms; both now if not given). Returns `at`."""
+        """Add an event of `at`, shown from `visible_at` on (ms; both now if not given). Returns `at`.
+
+        `chinese`: its text where the cloud heeds X-Language and Chinese is asked for.
+        """
         with self.lock:
             now = self.clock()
             occurred = now if at is None else at
             shown = now if visible_at is None else visible_at
-            self.service(service_id).events.append(EventEntry(occurred, event_type, text, shown))
+            self.service(service_id).events.append(EventEntry(occurred, event_type, text, shown, chinese))
             return occurred
 
     # The truth

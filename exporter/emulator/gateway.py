@@ -10,8 +10,18 @@ from exporter.emulator.http_messages import RefusedError, Request, Response, jso
 from exporter.emulator.switches import Switches
 
 _PATH = re.compile(
-    r"/v1/(?P<project>[^/]+)/services(?:/(?P<service>[^/]+)(?:/(?P<part>logs|events|monitor))?)?"
+    r"/v(?P<version>[12])/(?P<project>[^/]+)/services(?:/(?P<service>[^/]+)(?:/(?P<part>logs|events|monitor))?)?"
 )
+# What each call needs (ModelArts API Reference, Permissions Policies and Supported Actions).
+_ACTIONS = {
+    "list": "modelarts:service:list",
+    "list_2": "modelarts:service:list",
+    "detail": "modelarts:service:get",
+    "logs": "modelarts:service:getLogs",
+    "events": "modelarts:service:getEvents",
+    "monitor": "modelarts:service:getMonitor",
+    "update": "modelarts:service:update",
+}
 _UNITS = {1: "1 second", 60: "1 minute", 3600: "1 hour"}  # as the text of a 429 writes its period
 
 
@@ -52,15 +62,16 @@ def route_of(request: Request) -> Route:
     if request.method == "GET" and path == "/v3":
         return Route("version")
     match = _PATH.fullmatch(path)
-    if match is None:
-        return Route("unknown")
+    if match is None or (match["version"] == "2" and match["service"] is not None):
+        return Route("unknown")  # of version 2 there is only the list here
     project_id, service_id = unquote(match["project"]), match["service"]
     service_id = None if service_id is None else unquote(service_id)
     if request.method == "PUT" and service_id is not None and match["part"] is None:
         return Route("update", project_id, service_id)
     if request.method != "GET":
         return Route("unknown")
-    endpoint = match["part"] or ("list" if service_id is None else "detail")
+    names = {"1": "list", "2": "list_2"}
+    endpoint = match["part"] or (names[match["version"]] if service_id is None else "detail")
     return Route(endpoint, project_id, service_id)
 
 
@@ -70,11 +81,14 @@ def _serve(cloud: Cloud, request: Request, route: Route, query: api.Query, now: 
         return iam.sign_in(cloud, request, query)
     if route.endpoint == "version":
         return iam.version_document(request)
-    if route.endpoint == "unknown":
+    if route.endpoint == "unknown" or (route.endpoint == "list_2" and not cloud.switches.version_2):
         raise refuse(404, f"{prefix}.0101", "The API does not exist or has not been published.", "gateway")
     caller = authentication.authenticate(cloud, request, now)
     if caller.project_id not in (None, route.project_id) or route.project_id not in cloud.projects:
         raise refuse(403, "ModelArts.0210", "The project id in the request URL does not match the token.")
+    action = _ACTIONS[route.endpoint]
+    if action in cloud.switches.denied:
+        raise refuse(403, "ModelArts.0108", f"You are not authorized to perform the ({action}) operation.")
     _throttle(cloud, caller, now)
     workspace = query.get("workspace_id", "0")
     sample = cloud.samples.get((route.endpoint, workspace if route.endpoint == "list" else route.service_id))
@@ -86,12 +100,14 @@ def _serve(cloud: Cloud, request: Request, route: Route, query: api.Query, now: 
 def _body(cloud: Cloud, request: Request, route: Route, query: api.Query) -> Any:
     project = cloud.projects[route.project_id]
     if route.service_id is None:
-        return api.list_services(cloud, project, query)
+        list_services = api.list_services_2 if route.endpoint == "list_2" else api.list_services
+        return list_services(cloud, project, query)
     match route.endpoint:
         case "logs":
             return api.logs(cloud, project, route.service_id, query)
         case "events":
-            return api.events(cloud, project, route.service_id, query)
+            language = request.headers.get("x-language", "")
+            return api.events(cloud, project, route.service_id, query, language)
         case "monitor":
             return api.monitor(project, route.service_id)
         case "update":

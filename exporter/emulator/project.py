@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from exporter.emulator.rows import Row
 from exporter.emulator.service import Service
 from exporter.emulator.truth import Truth
 
@@ -12,12 +13,16 @@ DEFAULT_PROJECT_NAME = "eu-de_demo"
 
 @dataclass
 class Project:
-    """`services` by id, oldest first; `deleted` has the truth about deleted ones, by id."""
+    """`services` by id, oldest first; `deleted` has the truth about deleted ones, by id.
+
+    `services_2`: rows of the list of version 2.
+    """
 
     project_id: str
     name: str
     services: dict[str, Service] = field(default_factory=dict)
     deleted: dict[str, Truth] = field(default_factory=dict)
+    services_2: list[Row] = field(default_factory=list)
 
     def delete(self, service_id: str, now: int) -> None:
         """Delete the service, but keep the truth about it."""

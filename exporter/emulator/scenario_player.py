@@ -153,16 +153,19 @@ class _ServicePlayer:
             self._open = None
 
     def _write(self, text: EventText, step: Step, at: int) -> None:
-        words = text.texts[self._service.language or self._cloud.switches.language]
+        wanted = self._service.language or self._cloud.switches.language
+        words = text.texts["en" if wanted == "asked" else wanted]
+        chinese = text.texts["zh"] if wanted == "asked" else ""
         shown = at + int(step.late * 1000 / self._speed)
         models = self._cloud.service(self._service_id).models if "{model}" in words else [{}]
         for row in models:
-            line = (
-                words.replace("{model}", f"{row.get('model_name')} {row.get('model_version')}")
+            line, translated = (
+                each.replace("{model}", f"{row.get('model_name')} {row.get('model_version')}")
                 .replace("{service}", self._service.name)
                 .replace("{node}", step.node)
+                for each in (words, chinese)
             )
-            self._cloud.add_event(self._service_id, text.event_type, line, at, shown)
+            self._cloud.add_event(self._service_id, text.event_type, line, at, shown, translated)
 
     def _node_results(self, outcomes: tuple[str, ...]) -> list[dict[str, object]]:
         nodes = self._cloud.service(self._service_id).nodes

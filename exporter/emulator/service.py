@@ -40,19 +40,23 @@ class UpdateEntry:
 
 @dataclass
 class EventEntry:
-    """One event, which happened at `occur_time` and is shown from `visible_at` on (ms)."""
+    """One event, which happened at `occur_time` and is shown from `visible_at` on (ms).
+
+    `chinese`: its text where the cloud heeds X-Language and Chinese is asked for; "" for none.
+    """
 
     occur_time: int
     event_type: str
     event_info: str
     visible_at: int
+    chinese: str = ""
 
-    def row(self) -> Row:
+    def row(self, *, chinese: bool = False) -> Row:
         """Its row in the event log."""
         return {
             "occur_time": self.occur_time,
             "event_type": self.event_type,
-            "event_info": self.event_info,
+            "event_info": self.chinese if chinese and self.chinese else self.event_info,
         }
 
 
@@ -97,12 +101,13 @@ class Service:
         shown.sort(key=lambda entry: entry.update_time, reverse=switches.logs_order == "desc")
         return [row for entry in shown for row in entry.rows(switches)]
 
-    def event_rows(self, now: int, switches: Switches) -> list[Row]:
-        """The event log at `now` (ms), oldest first."""
+    def event_rows(self, now: int, switches: Switches, language: str = "") -> list[Row]:
+        """The event log at `now` (ms), oldest first; `language` as in X-Language."""
         oldest = now - switches.retention
         shown = [entry for entry in self.events if entry.visible_at <= now and entry.occur_time >= oldest]
         shown.sort(key=lambda entry: entry.occur_time)
-        return [entry.row() for entry in shown]
+        chinese = switches.language == "asked" and language.startswith("zh")
+        return [entry.row(chinese=chinese) for entry in shown]
 
     def truth(self, now: int) -> Truth:
         """All settled entries that were visible until `now` (ms), also from before it was deleted."""

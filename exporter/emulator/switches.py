@@ -1,6 +1,6 @@
 """What the public documents leave open about the API: a switch for each, which tests set both ways."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,7 +25,10 @@ class Switches:
         error_prefix: the gateway's error codes occur with both prefixes.
         iam_errors: the form of IAM's errors; both occur.
         retry_after: whether a 429 has a Retry-After header.
-        language: of the event texts of scenarios.
+        language: of the event texts of scenarios; `asked`: what a request's X-Language names.
+        events_order: the order of events where a request names none.
+        denied: actions, such as `modelarts:service:get`, that nobody may do.
+        version_2: whether version 2 of the service API answers too.
         expired_token: the error code of the 401 for an expired token.
         token_life: ms for which a new token is valid.
         throttle: (requests, period in seconds) for each user; None: no limit.
@@ -47,7 +50,10 @@ class Switches:
     error_prefix: Literal["APIG", "APIGW"] = "APIG"
     iam_errors: Literal["openstack", "iam"] = "openstack"
     retry_after: bool = False  # the documents name the header; no published response has it
-    language: Literal["en", "zh"] = "en"
+    language: Literal["en", "zh", "asked"] = "en"
+    events_order: Literal["asc", "desc"] = "desc"  # documented, though the published sample is ascending
+    denied: Collection[str] = ()
+    version_2: bool = False
     expired_token: Literal["0307", "ModelArts.0202"] = "0307"  # noqa: S105 - a code
     token_life: int = 24 * HOUR_MS  # IAM API Reference, Obtaining a User Token
     throttle: tuple[int, int] | None = None

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.utils import get_auth_from_url, get_environ_proxies
+from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
 
 from exporter.adapters.http_client.exchange import POOLS, Exchange, current
 from exporter.adapters.http_client.failures import TooLarge, causes, failure
@@ -107,6 +107,10 @@ class HttpClient:
     def post(self, url: str, headers: Mapping[str, str], body: object) -> Answer:
         """The answer to a JSON body; raises as `get` does."""
         return self._exchange(requests.Request("POST", url, headers=dict(headers), json=body))
+
+    def proxy_of(self, url: str) -> str:
+        """Host and port of the proxy that a request goes through; "" for none. Raises `Unreachable`."""
+        return urlsplit(select_proxy(url, dict(self._proxies(url))) or "").netloc.rpartition("@")[2]
 
     def _exchange(self, asked: requests.Request) -> Answer:
         exchange = Exchange(self._timeout_seconds, asked.url)

@@ -42,6 +42,7 @@ class Exchange:
         seconds: how long it may take.
         step: what is under way.
         peer: with whom, as host and port.
+        with_proxy: whether that is a proxy.
         connected: whether a new connection was made for it.
         received: whether a byte of an answer has come.
 
@@ -51,6 +52,7 @@ class Exchange:
         self.seconds = seconds
         self.step = Step.ANSWER
         self.peer = _peer_of(url)
+        self.with_proxy = False
         self.connected = False
         self.received = False
         self._deadline = time.monotonic() + seconds
@@ -88,6 +90,7 @@ class Exchange:
     def begin(self, step: Step, host: str, port: int, *, proxy: bool = False) -> None:
         """Note what is under way with whom."""
         self.step = step
+        self.with_proxy = proxy
         self.peer = ("the proxy " if proxy else "") + _shown(host, port)
 
 

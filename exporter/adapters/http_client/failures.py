@@ -23,6 +23,8 @@ _TUNNEL_REMEDIES = {
     "403": "allow the host on the proxy, or name it in NO_PROXY",
     "407": "set proxy_basic_auth",
 }
+_ADDRESS = "check the scheme and the port of the address"
+_PROXY_ADDRESS = "check proxy_url, or HTTPS_PROXY of the environment"
 _LONGEST_REASON = 80  # characters of a proxy's own words
 
 
@@ -56,19 +58,25 @@ def failure(error: BaseException, exchange: Exchange) -> RemoteError:
         if isinstance(cause, TrustUnreadable):
             return Unreachable(f"No request was sent: {cause}.")
     source = f" from {exchange.peer}" if exchange.peer else ""
-    return Unreachable(f"No answer came{source}: {_reason(chain, exchange)}.")
+    why, remedy = _reason(chain, exchange)
+    if remedy:
+        why += f"; {remedy}"
+    return Unreachable(f"No answer came{source}: {why}.").advising(remedy)
 
 
-def _reason(chain: list[BaseException], exchange: Exchange) -> str:
+def _reason(chain: list[BaseException], exchange: Exchange) -> tuple[str, str]:
+    """Why no answer came, and what to do about it, "" for nothing certain."""
     late = any(isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError) for cause in chain)
     match exchange.step:
         case Step.NAME:
             why = "not within the timeout" if late else _innermost(chain)
-            return f"its name cannot be resolved ({why}); check the address and the resolver"
+            remedy = _PROXY_ADDRESS if exchange.with_proxy else "check the address and the resolver"
+            return f"its name cannot be resolved ({why})", remedy
         case Step.TCP:
             seconds = min(CONNECT_TIMEOUT_SECONDS, exchange.seconds)
             why = f"no connection within {seconds:g} s" if late else _innermost(chain)
-            return f"{why}; check the address, the port, and whether a proxy_url is needed"
+            remedy = "check the address, the port, and whether a proxy_url is needed"
+            return why, _PROXY_ADDRESS if exchange.with_proxy else remedy
         case Step.TUNNEL:
             return _tunnel_reason(chain, late=late)
         case Step.TLS:
@@ -77,16 +85,19 @@ def _reason(chain: list[BaseException], exchange: Exchange) -> str:
             return _answer_reason(chain, exchange, late=late)
 
 
-def _tunnel_reason(chain: list[BaseException], *, late: bool) -> str:
+def _tunnel_reason(chain: list[BaseException], *, late: bool) -> tuple[str, str]:
     for cause in chain:
         if found := _TUNNEL_REFUSED.match(str(cause)):
-            remedy = _TUNNEL_REMEDIES.get(found[1], "ask who runs the proxy")
             said = scrub(f"{found[1]} {found[2]}", _LONGEST_REASON)
-            return f"it refused CONNECT with HTTP {said}; {remedy}"
-    return "it took longer than the timeout to CONNECT" if late else f"CONNECT failed ({_innermost(chain)})"
+            remedy = _TUNNEL_REMEDIES.get(found[1], "ask who runs the proxy")
+            return f"it refused CONNECT with HTTP {said}", remedy
+    return (
+        "it took longer than the timeout to CONNECT" if late else f"CONNECT failed ({_innermost(chain)})",
+        "",
+    )
 
 
-def _tls_reason(chain: list[BaseException], *, late: bool) -> str:
+def _tls_reason(chain: list[BaseException], *, late: bool) -> tuple[str, str]:
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
             remedy = "set ca_file to the authority that signed it"
@@ -94,25 +105,27 @@ def _tls_reason(chain: list[BaseException], *, late: bool) -> str:
                 remedy = "check the address"
             elif "expired" in cause.verify_message:
                 remedy = "ask who runs the server"
-            return f"its certificate was not accepted ({cause.verify_message}); {remedy}"
+            return f"its certificate was not accepted ({cause.verify_message})", remedy
         if isinstance(cause, ssl.SSLError) and cause.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}:
-            return "its port speaks plain HTTP, not TLS; check the scheme and the port of the address"
-    return "the TLS handshake took longer than the timeout" if late else f"TLS failed ({_innermost(chain)})"
+            return "its port speaks plain HTTP, not TLS", _ADDRESS
+    return (
+        "the TLS handshake took longer than the timeout" if late else f"TLS failed ({_innermost(chain)})"
+    ), ""
 
 
-def _answer_reason(chain: list[BaseException], exchange: Exchange, *, late: bool) -> str:
+def _answer_reason(chain: list[BaseException], exchange: Exchange, *, late: bool) -> tuple[str, str]:
     if late:
-        return f"it took longer than the timeout of {exchange.seconds:g} s"
+        return f"it took longer than the timeout of {exchange.seconds:g} s", ""
     for cause in chain:
         if isinstance(cause, http.client.RemoteDisconnected):
-            return "the connection was closed before an answer"
+            return "the connection was closed before an answer", ""
         if isinstance(cause, http.client.IncompleteRead):
-            return "the connection was closed in the middle of the answer"
+            return "the connection was closed in the middle of the answer", ""
         if isinstance(cause, http.client.BadStatusLine):
-            return "what came is not HTTP; check the scheme and the port of the address"
+            return "what came is not HTTP", _ADDRESS
     if isinstance(chain[-1], http.client.HTTPException | urllib3.exceptions.HTTPError | ValueError):
-        return f"the answer is malformed ({type(chain[-1]).__name__})"
-    return _innermost(chain)
+        return f"the answer is malformed ({type(chain[-1]).__name__})", ""
+    return _innermost(chain), ""
 
 
 def _innermost(chain: list[BaseException]) -> str:

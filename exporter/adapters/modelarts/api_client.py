@@ -15,8 +15,9 @@ HEADERS = {
     "Accept-Encoding": "gzip",
     "Content-Type": "application/json",
     "User-Agent": USER_AGENT,
-    "X-Language": "en-us",  # event texts in English, where the cloud heeds it
 }
+# Event texts in English, where the cloud heeds it.
+LANGUAGE = "en-us"
 
 
 # Is given the URL of a request and its answer, whatever the status.
@@ -136,23 +137,33 @@ class ApiClient:
         self._clock = clock
         self._on_answer = on_answer
 
-    def get(self, endpoint: Endpoint, path: str, query: Mapping[str, str], times: ReadTimes) -> bytes:
+    def get(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        query: Mapping[str, str],
+        times: ReadTimes,
+        language: str = LANGUAGE,
+    ) -> bytes:
         """The body of a 200. Raises any `RemoteError`; a 401 only after a second try with a new lease."""
+        headers = {**HEADERS, "X-Language": language}
         url = self._base + path
         if query:
             # Encoded here, since a signature needs %20 where requests would write +.
             url += "?" + urlencode(sorted(query.items()), quote_via=quote, safe="")
         try:
-            body = self._try(endpoint, url, times, final=False)
+            body = self._try(endpoint, url, headers, times, final=False)
             if body is None:
-                body = self._try(endpoint, url, times, final=True)
+                body = self._try(endpoint, url, headers, times, final=True)
         except Throttled as error:
             self._rate_limiter.throttled(error.wait_seconds, error.allowed_per_second)
             raise
         assert body is not None, "the final try returns a body or raises"
         return body
 
-    def _try(self, endpoint: Endpoint, url: str, times: ReadTimes, *, final: bool) -> bytes | None:
+    def _try(
+        self, endpoint: Endpoint, url: str, headers: Mapping[str, str], times: ReadTimes, *, final: bool
+    ) -> bytes | None:
         """One request; None: the credential was refused, and another lease may help."""
         # The lease comes first: a refused credential is told at once. The headers come last: a signature is
         # dated, and nothing that is shared with other projects may be held while this one waits.
@@ -161,7 +172,7 @@ class ApiClient:
             # The list says what else is worth a request, so it waits for none.
             self._rate_limiter.enter(urgent=endpoint.name == "list")
             added = lease.headers("GET", url)
-            answer = self._exchange(endpoint, url, {**HEADERS, **added}, times)
+            answer = self._exchange(endpoint, url, {**headers, **added}, times)
         except BaseException:
             lease.abandoned()
             raise

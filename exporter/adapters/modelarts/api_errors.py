@@ -67,6 +67,10 @@ class Rejected(RemoteError):  # noqa: N818 - the class says what happened, the b
         self.code = code
 
 
+class NoSuchPath(RemoteError):  # noqa: N818
+    """The cloud has no such call (404): not a service that is gone."""
+
+
 def error_of(
     asked: str,
     status: int,
@@ -96,12 +100,19 @@ def error_of(
     remedy = _remedy(status, code, permission)
     message = f"{asked} failed with {what}" + (f": {quoted.rstrip('.')}" if quoted else "")
     message += f" ({remedy})." if remedy else "."
+    return _error(status, code, message, text, headers, now).advising(remedy)
+
+
+def _error(
+    status: int, code: str, message: str, text: str, headers: Mapping[str, str], now: int
+) -> RemoteError:
     if status == 401 or (status == 403 and code.casefold() == _INVALID_KEY.casefold()):
         return Refused(message)
     if status == 403:
         return Forbidden(message)
-    if status == 404 and code.casefold() == _NO_SUCH_SERVICE.casefold():
-        return Gone(message)
+    if status == 404:
+        is_about_service = code.casefold() == _NO_SUCH_SERVICE.casefold()
+        return Gone(message) if is_about_service else NoSuchPath(message)
     if status == 429:
         window, allowed = _window(text)
         wait = _retry_after(headers, now)

@@ -41,7 +41,8 @@ def document(body: bytes) -> Document:
     try:
         found = json.loads(body.decode("utf-8-sig", errors="replace"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise NotUnderstood("The answer is not JSON.") from error
+        is_page = body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
+        raise NotUnderstood("The answer is not JSON" + (" but HTML." if is_page else ".")) from error
     if not isinstance(found, dict):
         raise NotUnderstood("The answer is JSON, but not an object.")
     return found

@@ -58,7 +58,7 @@ class PasswordCredential:
         domain: name of the user's domain.
         username: name of the user.
         password: gives the password; read anew at each sign-in, an `OSError` means it cannot be.
-        project_id: the scope.
+        project_id: the scope; None: the user's domain, whose token opens no project.
         limiter: shared by all credentials of the same user.
         transport: TLS, proxy and timeout, as for the project.
         metrics: is told of each request.
@@ -72,7 +72,7 @@ class PasswordCredential:
         domain: str,
         username: str,
         password: Callable[[], str],
-        project_id: str,
+        project_id: str | None,
         *,
         limiter: LoginLimiter,
         transport: HttpClient,
@@ -121,7 +121,7 @@ class PasswordCredential:
         if self._failure is not None and wait > 0:
             if isinstance(self._failure, Throttled):
                 raise Throttled(str(self._failure), wait / 1000)
-            raise type(self._failure)(str(self._failure))
+            raise type(self._failure)(str(self._failure)).advising(self._failure.remedy)
         self._failure = None
         password = read_secret(self._password, "The password")
         permit = self._limiter.enter(password)
@@ -143,12 +143,13 @@ class PasswordCredential:
     def _sign_in(self, password: str) -> Answer:
         """The answer that has a token. Raises any `RemoteError`."""
         user = {"name": self._username, "password": password, "domain": {"name": self._domain}}
-        body = {
-            "auth": {
-                "identity": {"methods": ["password"], "password": {"user": user}},
-                "scope": {"project": {"id": self._project_id}},
-            }
-        }
+        scope: dict[str, object] = (
+            {"domain": {"name": self._domain}}
+            if self._project_id is None
+            else {"project": {"id": self._project_id}}
+        )
+        identity = {"methods": ["password"], "password": {"user": user}}
+        body = {"auth": {"identity": identity, "scope": scope}}
         answer = self._counted_post(body)
         if 200 <= answer.status < 300:
             return answer
@@ -169,7 +170,7 @@ class PasswordCredential:
             )
             code = str(answer.status)
         except RemoteError as error:
-            raise type(error)(f"Signing in failed. {error}") from error
+            raise type(error)(f"Signing in failed. {error}").advising(error.remedy) from error
         finally:
             self._metrics.request("token", code, time.perf_counter() - began)
         return answer

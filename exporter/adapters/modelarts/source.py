@@ -30,10 +30,10 @@ _NOT_ABOUT_THE_SERVICE = {
     "ModelArts.0210",  # the project id is not valid
 }
 
-_LIST = Endpoint("list", "Listing the services", "modelarts:service:list")
-_DETAIL = Endpoint("detail", "Reading a service", "modelarts:service:get")
-_LOGS = Endpoint("logs", "Reading an update log", "modelarts:service:getLogs")
-_EVENTS = Endpoint("events", "Reading an event log", "modelarts:service:getEvents")
+LIST = Endpoint("list", "Listing the services", "modelarts:service:list")
+DETAIL = Endpoint("detail", "Reading a service", "modelarts:service:get")
+LOGS = Endpoint("logs", "Reading an update log", "modelarts:service:getLogs")
+EVENTS = Endpoint("events", "Reading an event log", "modelarts:service:getEvents")
 
 
 class ModelArtsSource:
@@ -91,14 +91,14 @@ class ModelArtsSource:
     def read_detail(self, service_id: str) -> ServiceRow:
         """One service, with `error_msg` where it failed."""
         times = ReadTimes(self._clock())
-        return bodies.service(self._client.get(_DETAIL, f"/{segment(service_id)}", {}, times), service_id)
+        return bodies.service(self._client.get(DETAIL, f"/{segment(service_id)}", {}, times), service_id)
 
     def read_updates(self, service_id: str, instant: int | None = None) -> UpdateWindow:
         """The whole update log, or only the entries of one `update_time` in ms."""
         times = ReadTimes(self._clock())
         query = {} if instant is None else {"update_time": str(instant)}
         try:
-            body = self._client.get(_LOGS, f"/{segment(service_id)}/logs", query, times)
+            body = self._client.get(LOGS, f"/{segment(service_id)}/logs", query, times)
         except Rejected as error:
             ours = error.code.startswith("ModelArts.") and error.code not in _NOT_ABOUT_THE_SERVICE
             if instant is None and ours:
@@ -126,7 +126,7 @@ class ModelArtsSource:
             ):
                 if value is not None:
                     asked[name] = str(value)
-            page = bodies.events(self._client.get(_EVENTS, path, asked, times), service_id)
+            page = bodies.events(self._client.get(EVENTS, path, asked, times), service_id)
             names.append(page.service_name)
             return page
 
@@ -144,4 +144,4 @@ class ModelArtsSource:
         }
         if query.offset is not None:
             asked["offset"] = str(query.offset)
-        return bodies.services(self._client.get(_LIST, "", asked, times))
+        return bodies.services(self._client.get(LIST, "", asked, times))
