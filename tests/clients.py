@@ -9,6 +9,7 @@ from exporter.adapters.modelarts.credentials import AccessKeyCredential, TokenFi
 from exporter.adapters.modelarts.iam import PasswordCredential
 from exporter.adapters.modelarts.login_limiter import LoginLimiter
 from exporter.adapters.modelarts.source import ModelArtsSource
+from exporter.core.polling.rate_limit import Priority
 from exporter.core.source import Stopping
 from exporter.emulator import (
     DEFAULT_ACCESS_KEY,
@@ -51,7 +52,7 @@ class OpenLimiter:
         self.told: list[tuple[float | None, float | None]] = []
         self.shut = False
 
-    def enter(self, *, urgent: bool) -> None:
+    def enter(self, priority: Priority) -> None:
         if self.shut:
             raise Stopping("The exporter is stopping.")
 
