@@ -50,11 +50,13 @@ class OpenLimiter:
 
     def __init__(self) -> None:
         self.told: list[tuple[float | None, float | None]] = []
+        self.priorities: list[Priority] = []
         self.shut = False
 
     def enter(self, priority: Priority) -> None:
         if self.shut:
             raise Stopping("The exporter is stopping.")
+        self.priorities.append(priority)
 
     def throttled(self, wait_seconds: float | None, allowed_per_second: float | None) -> None:
         self.told.append((wait_seconds, allowed_per_second))

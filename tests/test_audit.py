@@ -402,6 +402,14 @@ def test_audits_are_spread_over_an_hour_one_at_a_time() -> None:
     assert at[-1][1] - at[0][1] >= 55 * MINUTE
 
 
+def test_while_an_audit_is_not_answered_no_other_is_begun() -> None:
+    lively = Lively(["a", "b"], fetchers=(held := HoldsAudits()))
+    lively.live(2)
+    held.wait_for_one(lively.harness)
+    lively.live(3)
+    assert len(held.waiting) == 1
+
+
 @pytest.mark.parametrize("meanwhile", ["more became final", "it is deleted", "a reload", "the end"])
 def test_an_audit_is_done_again_if_meanwhile(meanwhile: str) -> None:
     lively = Lively(["a", "b"], fetchers=(held := HoldsAudits()))
@@ -443,8 +451,8 @@ def live(found: World, service_id: str, hours: int) -> None:
         found.cloud.add_event(
             service_id, "abnormal", f"failed {hour}", visible_at=now + OVER_HTTP.lateness - SECOND
         )
-        for _ in range(30):
-            found.forward(2 * MINUTE)
+        for _ in range(12):
+            found.forward(5 * MINUTE)
 
 
 @pytest.mark.parametrize("torn", ["nothing", "total", "duplicate", "missing"])
@@ -454,7 +462,7 @@ def test_reads_that_are_torn_all_day_leave_no_difference(
     with world(Switches(max_limit=10)) as found:
         service_id = found.cloud.add_service()
         if torn != "nothing":
-            found.cloud.faults.add(*(faults.torn(torn, times=1, skip=skip) for skip in range(10, 3000, 29)))
+            found.cloud.faults.add(*(faults.torn(torn, times=1, skip=skip) for skip in range(10, 3000, 23)))
         live(found, service_id, hours=32)
         assert told(found) == []
         assert found.own("modelarts_exporter_torn_reads_total", project="prod") > 0 or torn == "nothing"

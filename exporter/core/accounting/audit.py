@@ -10,9 +10,10 @@ Rules of this file:
 4. The API forgets from the old end. So entries are only missing where the log still shows an older one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from hashlib import blake2b
+from itertools import chain
 
 import msgspec
 
@@ -93,16 +94,14 @@ def with_final(audit: Audit, before: Ledger, applied: Applied, now: int) -> Audi
         return audit
     since = audit.since if audit.since is not None else before.watermark
     after = max(0 if since is None else since, _oldest_kept(now) - 1)
-    final = {key: times for key, times in applied.growth.items() if after < key.time <= watermark}
-    for tally in before.live:
-        if after < tally.key.time <= watermark:
-            final[tally.key] = final.get(tally.key, 0) + tally.counted
-    if not final:
+    kept = tuple(total for total in audit.totals if total.day >= _day(after + 1))
+    counted = chain(applied.growth.items(), ((tally.key, tally.counted) for tally in before.live))
+    totals = _added(kept, ((key, times) for key, times in counted if after < key.time <= watermark))
+    if totals == kept:
         return audit
     if since is None:  # the log's first read, and it showed nothing of the days before
-        after = _day(min(key.time for key in final)) - 1
-    kept = (total for total in audit.totals if total.day >= _day(after + 1))
-    return Audit(after, _added(kept, final), audit.shown if after == audit.since else None)
+        after = totals[0].day - 1
+    return Audit(after, totals, audit.shown if after == audit.since else None)
 
 
 def span(audit: Audit, watermark: int | None, now: int, lateness: int) -> Span | None:
@@ -135,7 +134,7 @@ def compared(audit: Audit, span: Span, events: Iterable[Event]) -> tuple[Audit, 
             key = Key(event.occur_time, event.event_type, event.event_info)
             shown[key] = shown.get(key, 0) + 1
     whole = span.reach is not None and oldest is not None and oldest <= max(span.reach, span.after)
-    differences = _differences(_within(audit, span.after, span.until), _added((), shown), whole=whole)
+    differences = _differences(_within(audit, span.after, span.until), _added((), shown.items()), whole=whole)
     end = _day(span.until) + DAY_MS - 1
     left = tuple(total for total in audit.totals if total.day > end)
     return Audit(end, left, newest), differences
@@ -166,9 +165,9 @@ def _differences(
     )
 
 
-def _added(totals: Iterable[DayTotal], entries: Mapping[Key, int]) -> tuple[DayTotal, ...]:
+def _added(totals: Iterable[DayTotal], entries: Iterable[tuple[Key, int]]) -> tuple[DayTotal, ...]:
     found = {(total.day, total.event_type): total for total in totals}
-    for key, times in entries.items():
+    for key, times in entries:
         place = _day(key.time), key.kind if key.kind in EVENT_TYPES else ""
         before = found.get(place) or DayTotal(*place, 0, 0, key.time)
         digest = (before.digest + times * _hash(key)) % _DIGESTS
