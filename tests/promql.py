@@ -62,6 +62,7 @@ def _own() -> str:
         metrics.rate,
         metrics.poll_interval,
         metrics.listed,
+        metrics.audited,
         metrics.clock_skew,
         metrics.token_expiry,
     ):
