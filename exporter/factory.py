@@ -151,6 +151,7 @@ class ProjectFactory:
             FetchPool(f"fetch-{project.name}", project.concurrency),
             rate_limiter.stop,
             rate_limiter.rate,
+            rate_limiter.has_spare,
         )
         return _Built(project, resources, credential, rate_limiter)
 

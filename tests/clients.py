@@ -9,6 +9,7 @@ from exporter.adapters.modelarts.credentials import AccessKeyCredential, TokenFi
 from exporter.adapters.modelarts.iam import PasswordCredential
 from exporter.adapters.modelarts.login_limiter import LoginLimiter
 from exporter.adapters.modelarts.source import ModelArtsSource
+from exporter.core.polling.rate_limit import Priority
 from exporter.core.source import Stopping
 from exporter.emulator import (
     DEFAULT_ACCESS_KEY,
@@ -49,11 +50,13 @@ class OpenLimiter:
 
     def __init__(self) -> None:
         self.told: list[tuple[float | None, float | None]] = []
+        self.priorities: list[Priority] = []
         self.shut = False
 
-    def enter(self, *, urgent: bool) -> None:
+    def enter(self, priority: Priority) -> None:
         if self.shut:
             raise Stopping("The exporter is stopping.")
+        self.priorities.append(priority)
 
     def throttled(self, wait_seconds: float | None, allowed_per_second: float | None) -> None:
         self.told.append((wait_seconds, allowed_per_second))

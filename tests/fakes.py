@@ -113,8 +113,8 @@ class Cloud:
         shown = [u for u in self.updates[service_id] if instant in (None, u.update_time)]
         return UpdateWindow(tuple(shown), self.clock.seen(), instant, answered_at=self.clock.true)
 
-    def read_events(self, service_id: str, after: int | None = None) -> EventWindow:
-        self._answer("events", service_id)
+    def read_events(self, service_id: str, after: int | None = None, *, spare: bool = False) -> EventWindow:
+        self._answer("audit" if spare else "events", service_id)
         shown = [e for e in self.events[service_id] if after is None or e.occur_time > after]
         return EventWindow(tuple(shown), self.clock.seen(), after, answered_at=self.clock.true)
 

@@ -67,6 +67,7 @@ def _own() -> str:
         metrics.poll_interval,
         metrics.sweep_duration,
         metrics.listed,
+        metrics.audited,
         metrics.clock_skew,
         metrics.token_expiry,
     ):

@@ -91,6 +91,8 @@ modelarts_exporter_sweep_duration_seconds                  gauge     project
 modelarts_exporter_last_list_timestamp_seconds             gauge     project
 modelarts_exporter_torn_reads_total                        counter   project
 modelarts_exporter_ledger_anomalies_total                  counter   project kind
+modelarts_exporter_audit_differences_total                 counter   project kind
+modelarts_exporter_audit_last_success_timestamp_seconds    gauge     project
 modelarts_exporter_unknown_values_total                    counter   project field
 modelarts_exporter_unclassified_events_total               counter   project
 modelarts_exporter_clock_skew_seconds                      gauge     project

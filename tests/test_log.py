@@ -149,7 +149,7 @@ def test_the_log_tells_what_is_in_use_and_what_was_found_once(cloud: Cloud, url:
 
 @pytest.mark.parametrize(
     ("module", "method"),
-    [("project_poller", "ProjectPoller.take_due"), ("poller", "poll_service"), ("fetch", "FetchPool._serve")],
+    [("project_poller", "ProjectPoller.take_due"), ("fetch", "poll_service"), ("fetch", "FetchPool._serve")],
 )
 def test_a_thread_that_fails_ends_the_process_with_a_sentence(
     cloud: Cloud, url: str, tmp_path: Path, module: str, method: str

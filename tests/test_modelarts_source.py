@@ -195,6 +195,16 @@ def test_an_id_that_would_lead_to_another_path_is_not_asked(talk: Talk, service_
     assert talk.metrics.requests == []
 
 
+def test_the_list_goes_before_all_others_and_a_spare_read_after_them(talk: Talk, cloud: Cloud) -> None:
+    service = cloud.add_service()
+    client = talk.client()
+    client.list_services()
+    client.read_detail(service)
+    client.read_updates(service)
+    assert client.read_events(service) == client.read_events(service, spare=True)
+    assert [priority.name for priority in talk.rate_limiter.priorities] == ["FIRST", *["USUAL"] * 3, "LAST"]
+
+
 def test_a_read_began_on_the_slower_of_both_clocks(cloud: Cloud, clock: Clock) -> None:
     service = cloud.add_service()
     # The cloud's Date names a whole second, so the read may have begun up to its end.

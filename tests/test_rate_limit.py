@@ -1,13 +1,15 @@
 """How many requests a project may send, and the rate limiter that its threads share."""
 
 import threading
+from functools import partial
+from operator import eq
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.adapters.modelarts.rate_limiter import RateLimiter
-from exporter.core.polling.rate_limit import TokenBucket
+from exporter.core.polling.rate_limit import Priority, TokenBucket
 from exporter.core.source import Stopping
 
 from .fakes import Clock
@@ -212,25 +214,41 @@ def test_another_limit_ends_no_pause_and_forgets_no_learned_rate() -> None:
         assert bucket.rate(60_000) == 1
 
 
-def test_an_urgent_request_goes_before_those_that_wait_longer() -> None:
+def test_of_the_requests_that_wait_the_one_of_the_highest_priority_goes_first() -> None:
     clock = Clock()
     limiter = RateLimiter(20, clock)
     for _ in range(20):
         limiter.enter()  # what a second holds
     order: list[str] = []
 
-    def ask(name: str) -> None:
-        limiter.enter(urgent=name == "list")
-        order.append(name)
+    def ask(priority: Priority) -> None:
+        limiter.enter(priority)
+        order.append(priority.name)
 
-    threads = [threading.Thread(target=ask, args=(name,)) for name in (*["read"] * 5, "list")]
+    wanted = [Priority.LAST, *[Priority.USUAL] * 5, Priority.FIRST]
+    threads = [threading.Thread(target=ask, args=(priority,)) for priority in wanted]
     for thread in threads:
         thread.start()
-    until(lambda: limiter._urgent, bool)
-    clock.forward(50)
-    until(lambda: len(order), bool)
-    assert order == ["list"]
-    clock.forward(10_000)
+    until(lambda: sum(limiter._waiting.values()), partial(eq, len(threads)))
+    for gone in range(1, 8):
+        clock.forward(50)
+        until(lambda: len(order), partial(eq, gone))
     for thread in threads:
         thread.join()
-    assert len(order) == 6
+    assert order == ["FIRST", *["USUAL"] * 5, "LAST"]
+
+
+def test_a_request_is_to_spare_if_the_bucket_is_full_at_the_configured_rate() -> None:
+    clock = Clock()
+    limiter = RateLimiter(5, clock)
+    assert limiter.has_spare()
+    limiter.enter(Priority.LAST)
+    assert not limiter.has_spare()
+    clock.forward(200)
+    assert limiter.has_spare()
+    limiter.throttled(1, None)
+    assert not limiter.has_spare()
+    clock.forward(1000)
+    assert not limiter.has_spare()
+    clock.forward(11 * 60_000)  # the rate has grown back
+    assert limiter.has_spare()

@@ -69,6 +69,8 @@ def test_each_call_is_seen_in_its_metric(metrics: SelfMetrics) -> None:
     metrics.throttled("prod")
     metrics.torn("prod")
     metrics.anomaly("prod", "vanished")
+    metrics.audit_difference("prod", "missing")
+    metrics.audited("prod", 1.6e9)
     metrics.unknown("prod", "status")
     metrics.unclassified("prod")
     metrics.clock_skew("prod", -1.5)
@@ -90,6 +92,9 @@ def test_each_call_is_seen_in_its_metric(metrics: SelfMetrics) -> None:
     assert value(metrics, "api_throttled_total", project="prod") == 1
     assert value(metrics, "torn_reads_total", project="prod") == 1
     assert value(metrics, "ledger_anomalies_total", project="prod", kind="vanished") == 1
+    assert value(metrics, "audit_differences_total", project="prod", kind="missing") == 1
+    assert value(metrics, "audit_differences_total", project="prod", kind="extra") == 0
+    assert value(metrics, "audit_last_success_timestamp_seconds", project="prod") == 1.6e9
     assert value(metrics, "unknown_values_total", project="prod", field="status") == 1
     assert value(metrics, "unclassified_events_total", project="prod") == 1
     assert value(metrics, "clock_skew_seconds", project="prod") == -1.5
@@ -132,6 +137,7 @@ def test_a_reload_takes_projects_and_alertmanagers_away_and_adds_new_ones_at_zer
     metrics: SelfMetrics,
 ) -> None:
     metrics.listed("prod", 1)
+    metrics.audited("prod", 1)
     metrics.throttled("test")
     metrics.retain(["test", "new"], ["http://other:9093"])
     shown = series(metrics)

@@ -56,6 +56,25 @@ def test_updates_that_are_open_for_ever_cost_what_quiet_services_cost() -> None:
     assert found.stuck_share == pytest.approx(25 / 500, abs=0.02)
 
 
+@pytest.mark.parametrize("deploying", [0, 5])
+def test_audits_of_closed_days_delay_no_change(deploying: int) -> None:
+    """The others take two fifths of the requests, or three fifths with deployments."""
+    waits = []
+    for audits in (False, True):
+        project = Project(300, read_before=True, deploying=deploying, audits=audits)
+        project.run(6 * HOUR)
+        waits.append(project.waits)
+        assert project.audited >= (1000 if audits else 0)
+    assert len(waits[0]) > 50
+    assert waits[0] == waits[1]
+
+
+def test_a_fleet_that_needs_every_request_is_not_audited() -> None:
+    project = Project(2000, read_before=True, audits=True)
+    project.run(2 * HOUR)
+    assert project.audited == 0
+
+
 def test_the_table_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
     main([100])
     assert "first start" in capsys.readouterr().out

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.models import dashboard as model
 
 from dashboards.source import links
-from dashboards.source.exporter_cloud import api, budget, polls
+from dashboards.source.exporter_cloud import api, audit, budget, polls
 from dashboards.source.exporter_self import pushes, resources, store
 from dashboards.source.exporter_state import now, sight, unreadable, what_to_do
 from dashboards.source.frame import dashboard as frame
@@ -20,6 +20,7 @@ def dashboard() -> model.Dashboard:
             Row("Now", now(), sight(), [what_to_do(), unreadable()]),
             Row("The cloud's API", api(), budget()),
             Row("Polls", polls()),
+            Row("Self-audit", audit()),
             Row("Pushed alerts and the store", pushes(), store()),
             Row("The process", resources()),
         ],

@@ -11,6 +11,7 @@ from dashboards.source.queries import per_point, per_second, project, quantile
 from dashboards.source.targets import Ask
 
 THIRD = Size(8, 8)
+HALF = Size(12, 7)
 
 # By the meaning of an HTTP status: success, too many requests, not allowed, failed.
 CODES = {
@@ -200,5 +201,41 @@ def polls() -> list[model.Panel]:
             bars=True,
             stack=common.StackingMode.NORMAL,
             interval="1m",
+        ),
+    ]
+
+
+def audit() -> list[model.Panel]:
+    """Whether what was counted of past days is still what the cloud shows of them."""
+    found = project("exporter_audit_differences_total")
+    last = project("exporter_audit_last_success_timestamp_seconds")
+    return [
+        graph(
+            Words(
+                "Differences",
+                "Days of a service whose event log later showed less (missing) or more (extra) than was "
+                "counted, per bar. The exporter's log names them.",
+                "No project yet",
+            ),
+            [Ask(f"sum by (project, kind) ({per_point(found)})", "{{project}}: {{kind}}")],
+            HALF,
+            "none",
+            "days of a service",
+            patterns={"/: missing$/": states.LOOK, "/: extra$/": states.UNKNOWN},
+            bars=True,
+            stack=common.StackingMode.NORMAL,
+            interval="1h",
+        ),
+        graph(
+            Words(
+                "Time since the last audit",
+                "Since a past day was last compared, or none was left. It grows without end where the rate "
+                "limit has nothing to spare.",
+                "Nothing was compared yet",
+            ),
+            [Ask(f"min by (project) (time() - {last})", "{{project}}")],
+            HALF,
+            "s",
+            "time",
         ),
     ]

@@ -163,7 +163,7 @@ class Poll(Section):
     lateness: Milliseconds = Field(
         default=600_000,
         description="How late an entry may appear in a log of the API and still be counted. Raise it if "
-        "`modelarts_exporter_ledger_anomalies_total` grows.",
+        "`modelarts_exporter_audit_differences_total` grows with the kind `extra`.",
     )
 
 

@@ -105,5 +105,5 @@ class Source(Protocol):
     def read_updates(self, service_id: str, instant: int | None = None) -> UpdateWindow:
         """The whole update log, or only the entries of one `update_time` in ms."""
 
-    def read_events(self, service_id: str, after: int | None = None) -> EventWindow:
-        """The events later than `after` (ms, exclusive), or all."""
+    def read_events(self, service_id: str, after: int | None = None, *, spare: bool = False) -> EventWindow:
+        """The events later than `after` (ms, exclusive), or all; `spare`: after all else that waits."""

@@ -56,8 +56,8 @@ def list_services_2(_: Cloud, project: Project, query: Query) -> Row:
 
     Source: ListInferServices of huaweicloudsdkmodelarts.
     """
-    limit = _number(query, "limit", 10, least=1)
-    offset = _number(query, "offset", 0)
+    limit = number(query, "limit", 10, least=1)
+    offset = number(query, "offset", 0)
     if limit > 500 or offset % limit:
         raise refuse(400, INVALID_ARGUMENT, "Invalid argument. [limit] or [offset] is out of range.")
     rows = [row for row in project.services_2 if query.get("workspace_id", "0") == row["workspace_id"]]

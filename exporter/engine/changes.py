@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from exporter.core.accounting.audit import Difference
 from exporter.core.accounting.labels import ProjectView
 from exporter.core.accounting.service_state import Outcome, ServiceState
-from exporter.core.records import ServiceList
+from exporter.core.records import ServiceList, ServiceRow
 from exporter.core.source import RemoteError
 from exporter.core.times import EpochMs
 from exporter.engine.fetch import PollResult
@@ -37,6 +38,15 @@ class PollOutcome(NamedTuple):
     before: ServiceState | None
 
 
+class AuditOutcome(NamedTuple):
+    """Closed days of a service that were compared with what was counted; `row` None: none are left."""
+
+    at: EpochMs
+    row: ServiceRow | None = None
+    error: RemoteError | None = None
+    differences: tuple[Difference, ...] = ()
+
+
 class ProjectStatus(NamedTuple):
     """How reading a project goes, for the pages and for readiness."""
 
@@ -64,6 +74,7 @@ class ProjectChange(NamedTuple):
     lists: tuple[ListOutcome, ...] = ()
     polls: tuple[PollOutcome, ...] = ()
     poll_seconds: tuple[float, ...] = ()
+    audits: tuple[AuditOutcome, ...] = ()
     rate: float | None = None  # requests per second that are allowed now
     sweep_seconds: float | None = None  # how long it takes now to read every service once
 

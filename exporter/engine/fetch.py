@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from exporter.core.accounting.audit import Audit, Span
 from exporter.core.records import EventWindow, ServiceList, ServiceRow, UpdateWindow
 from exporter.core.source import Gone, Refused, RemoteError, Source, Stopping, Throttled
 from exporter.core.times import Ticks
@@ -29,6 +30,17 @@ class PollJob(msgspec.Struct, frozen=True):
     had_updates: bool = False  # its update log was read before, and held something
     events_after: int | None = None  # read only events later than this
     detail: bool = False  # read no log, but why the service failed, as its detail tells
+
+
+class AuditJob(msgspec.Struct, frozen=True):
+    """Read closed days of an event log once more, to compare them with what was counted."""
+
+    service_id: str
+    counted: Audit
+    span: Span
+
+
+Job = ListJob | PollJob | AuditJob
 
 
 class PollResult(NamedTuple):
@@ -56,11 +68,28 @@ class PollResult(NamedTuple):
         )
 
 
+class AuditResult(NamedTuple):
+    """What the read of closed days brought."""
+
+    job: AuditJob
+    events: EventWindow | RemoteError
+
+
 # What comes of a job.
-Result = ServiceList | RemoteError | PollResult
+Result = ServiceList | RemoteError | PollResult | AuditResult
 
 # After one of these the next request for the same service would fail in the same way.
 _ENDS_THE_JOB = (Gone, Refused, Throttled, Stopping)
+
+
+def fetch(source: Source, job: Job) -> Result:
+    """Do a job."""
+    if isinstance(job, ListJob):
+        return list_services(source)
+    if isinstance(job, AuditJob):
+        after = job.span.read_after
+        return AuditResult(job, _or_error(lambda: source.read_events(job.service_id, after, spare=True)))
+    return poll_service(source, job)
 
 
 def list_services(source: Source) -> ServiceList | RemoteError:

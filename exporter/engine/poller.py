@@ -22,7 +22,7 @@ from exporter.core.accounting.history import History
 from exporter.core.alerting.notifications import Alert, unconfirmed
 from exporter.core.times import EpochMs, Ticks
 from exporter.engine.changes import ChangeSet
-from exporter.engine.fetch import ListJob, PollJob, Result, list_services, poll_service
+from exporter.engine.fetch import Job, Result, fetch
 from exporter.engine.held_counters import HeldCounters, Key
 from exporter.engine.project_poller import ProjectPoller, ProjectResources
 from exporter.engine.project_state import ProjectSettings
@@ -177,7 +177,7 @@ class Poller:
         if not written or self._ticks() < self._paused_until:
             return self._paused_until
         for name, project in self._projects.items():
-            for job in project.take_due(self._ticks()):
+            for job in project.take_due(self._clock(), self._ticks()):
                 project.resources.fetcher.submit(partial(self._fetch, name, project.resources, job))
         dues = [due for project in self._projects.values() if (due := project.next_due()) is not None]
         return min(dues, default=None)
@@ -217,21 +217,14 @@ class Poller:
 
     # --- on a thread of the project ----------------------------------------------------------------
 
-    def _fetch(self, name: str, resources: ProjectResources, job: ListJob | PollJob) -> None:
+    def _fetch(self, name: str, resources: ProjectResources, job: Job) -> None:
         try:
-            result: Result
-            if isinstance(job, ListJob):
-                result = list_services(resources.source)
-            else:
-                result = poll_service(resources.source, job)
-            answer = partial(self._answered, name, resources, job, result)
+            answer = partial(self._answered, name, resources, job, fetch(resources.source, job))
         except BaseException as error:  # noqa: BLE001 - a bug of ours; a thread that just ends would hide it
             answer = partial(_raise, error)
         self.tell(answer)
 
-    def _answered(
-        self, name: str, resources: ProjectResources, job: ListJob | PollJob, result: Result
-    ) -> None:
+    def _answered(self, name: str, resources: ProjectResources, job: Job, result: Result) -> None:
         project = self._projects.get(name)
         # What was asked with resources that are no longer in force is asked again with the new ones.
         if project is not None and project.resources is resources:

@@ -3,7 +3,7 @@
 The loop asks `take_due` for jobs, has them done elsewhere, and hands each result to `answered`. Every change
 of a project's state happens in a call of this object, on the loop's thread. Nothing here waits for the cloud.
 
-    take_due  ->  ListJob, PollJob        the queue says which services are due
+    take_due  ->  ListJob, PollJob        the queue says which services are due; an AuditJob if none is
     answered  ->  the state changes       counted, but seen by nobody yet
     change    ->  ProjectChange           what is not written yet, as one frozen value
     written   ->                          the value is durable; readers may see it
@@ -17,14 +17,16 @@ from exporter.core.accounting.service_state import ROW_COUNTERS, Outcome, Servic
 from exporter.core.records import ServiceList
 from exporter.core.source import Refused, RemoteError, Source, Stopping, Throttled, Unreachable
 from exporter.core.times import EpochMs, Ticks
+from exporter.engine.audit_queue import AuditQueue
 from exporter.engine.changes import (
+    AuditOutcome,
     CallTotals,
     ListOutcome,
     PollOutcome,
     ProjectChange,
     StateChange,
 )
-from exporter.engine.fetch import Fetcher, ListJob, PollJob, PollResult, Result
+from exporter.engine.fetch import AuditJob, AuditResult, Fetcher, Job, ListJob, PollJob, PollResult, Result
 from exporter.engine.poll_queue import PollQueue
 from exporter.engine.project_state import ProjectSettings, ProjectState, StoredProject
 
@@ -44,6 +46,7 @@ class ProjectResources(NamedTuple):
     fetcher: Fetcher
     stop: Callable[[], None]
     rate: Callable[[], float]
+    has_spare: Callable[[], bool] = lambda: True  # whether a request now would be one that goes unused
 
 
 class ProjectPoller:
@@ -67,6 +70,8 @@ class ProjectPoller:
             self._queue.begin(state, tick)
         self._details: deque[PollJob] = deque()  # reads of why a service failed, asked for by a poll
         self._under_way = 0  # polls and reads of details
+        # What the first sweep brings is worth more than to look at it twice.
+        self._audits = AuditQueue(Ticks(tick + settings.intervals.sweep_interval))
         self._list_begun = tick
         self._list_due: Ticks | None = tick  # None while it is being read
         self._login_refused = True  # until the first list has shown that the credential is accepted
@@ -76,6 +81,7 @@ class ProjectPoller:
         self._lists: list[ListOutcome] = []
         self._polls: list[PollOutcome] = []
         self._poll_seconds: list[float] = []
+        self._audit_outcomes: list[AuditOutcome] = []
         self._last_written: ProjectChange | None = None
 
     @property
@@ -96,6 +102,7 @@ class ProjectPoller:
             self._list_due, self._login_refused = tick, True
             self._queue.abandon_reads(self._state.services.values(), tick)
             self._under_way = 0
+            self._audits.abandon()
         elif self._list_due is not None:
             self._list_due = Ticks(min(self._list_due, self._list_begun + settings.intervals.interval))
         self._queue.reconfigure(settings.intervals, settings.concurrency, self._state.services.values(), tick)
@@ -107,9 +114,9 @@ class ProjectPoller:
 
     # --- what is due -------------------------------------------------------------------------------
 
-    def take_due(self, tick: Ticks) -> list[ListJob | PollJob]:
+    def take_due(self, now: EpochMs, tick: Ticks) -> list[Job]:
         """The jobs to do now; each is under way from here on."""
-        jobs: list[ListJob | PollJob] = []
+        jobs: list[Job] = []
         if self._list_due is not None and self._list_due <= tick:
             self._list_due, self._list_begun = None, tick
             jobs.append(ListJob(tick))
@@ -122,7 +129,26 @@ class ProjectPoller:
                 break
             self._under_way += 1
             jobs.append(job)
-        return jobs
+        return [*jobs, *self._take_audit(now, tick)]
+
+    def _take_audit(self, now: EpochMs, tick: Ticks) -> list[AuditJob]:
+        services, lateness = self._state.services, self.settings.policy.lateness
+        if self._audits.look(services, lateness, now, tick):
+            self._audit_outcomes.append(AuditOutcome(now))
+        job = self._audits.next_job(services, lateness, now, tick) if self._is_idle(tick) else None
+        return [] if job is None else [job]
+
+    def _is_idle(self, tick: Ticks) -> bool:
+        """Whether one request more delays no other.
+
+        Nothing is being read; the request will be made up for before anything is due; and even if its answer
+        takes long, a thread is left.
+        """
+        if self._under_way or self._list_due is None or not self._has_room or self.settings.concurrency < 2:
+            return False
+        due = self.next_due()
+        made_up = tick + 1000 / self.resources.rate()
+        return (due is None or due >= made_up) and self.resources.has_spare()
 
     @property
     def _has_room(self) -> bool:
@@ -142,9 +168,13 @@ class ProjectPoller:
 
     # --- answers -----------------------------------------------------------------------------------
 
-    def answered(self, job: ListJob | PollJob, result: Result, now: EpochMs, tick: Ticks) -> None:
+    def answered(self, job: Job, result: Result, now: EpochMs, tick: Ticks) -> None:
         """Take over the result of a job."""
+        if isinstance(result, AuditResult):
+            self._audited(result, now)
+            return
         if not isinstance(result, PollResult):
+            assert isinstance(job, ListJob), "only a list has such a result"
             if not isinstance(result, Stopping):  # then nobody asked the cloud
                 self._listed(job.begun, result, now, tick)
             return
@@ -205,6 +235,18 @@ class ProjectPoller:
             self._queue.detail_read(state)
         self._polls.append(PollOutcome(result, state))
 
+    def _audited(self, result: AuditResult, now: EpochMs) -> None:
+        """Take over a comparison. An error says nothing of the service: its own reads tell how it is."""
+        job, events = result
+        self._audits.returned(job)
+        state = self._state.services.get(job.service_id)
+        if state is None or isinstance(events, Stopping):
+            return
+        if isinstance(events, RemoteError):
+            self._audit_outcomes.append(AuditOutcome(now, state.row, events))
+        elif (differences := self._state.apply_audit(job, events)) is not None:
+            self._audit_outcomes.append(AuditOutcome(now, state.row, differences=differences))
+
     # A cycle starts with a list and ends when every service that was due then was read. Lists in between
     # start no cycle.
 
@@ -243,6 +285,7 @@ class ProjectPoller:
             tuple(self._lists),
             tuple(self._polls),
             tuple(self._poll_seconds),
+            tuple(self._audit_outcomes),
         )
         if found == self._last_written:
             return None
@@ -258,8 +301,9 @@ class ProjectPoller:
     def written(self, change: ProjectChange) -> None:
         """The change is in the store and shown."""
         self._state.written()
-        for told in (self._outcomes, self._lists, self._polls, self._poll_seconds):
-            told.clear()
+        told = (self._outcomes, self._lists, self._polls, self._poll_seconds, self._audit_outcomes)
+        for each in told:
+            each.clear()
         self._last_written = ProjectChange(change.key, change.view, change.status)
 
 

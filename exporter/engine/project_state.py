@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from exporter.core.accounting import project_totals, service_state
+from exporter.core.accounting import audit, project_totals, service_state
 from exporter.core.accounting.apply_events import apply_events
 from exporter.core.accounting.apply_updates import CountingPolicy, apply_updates
 from exporter.core.accounting.counters import release
@@ -19,7 +19,7 @@ from exporter.core.records import EventWindow, ServiceList, ServiceRow, UpdateWi
 from exporter.core.source import Gone
 from exporter.core.times import EpochMs, Ticks
 from exporter.engine.changes import ProjectKey, ProjectStatus, StateChange
-from exporter.engine.fetch import PollResult
+from exporter.engine.fetch import AuditJob, PollResult
 
 _TORN = "The list was torn; what was read of it is shown."
 
@@ -226,6 +226,15 @@ class ProjectState:
             if explained is not state:
                 self._set(service_id, explained)
         return self.services.get(service_id)
+
+    def apply_audit(self, job: AuditJob, events: EventWindow) -> tuple[audit.Difference, ...] | None:
+        """Compare what was counted with a read. Returns None if that has changed since the read began."""
+        state = self.services.get(job.service_id)
+        if state is None or state.audit is not job.counted:
+            return None
+        left, differences = audit.compared(state.audit, job.span, events.events)
+        self._set(job.service_id, msgspec.structs.replace(state, audit=left))
+        return differences
 
     def _applied(self, state: ServiceState, result: PollResult, now: EpochMs) -> Outcome:
         policy, classifier = self.settings.policy, self.settings.classifier

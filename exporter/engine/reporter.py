@@ -14,7 +14,7 @@ from exporter.core.formats import iso
 from exporter.core.records import ABNORMAL, FAIL, ServiceList, Update
 from exporter.core.scrub import scrub
 from exporter.core.source import Gone, Torn
-from exporter.engine.changes import ChangeSet, ListOutcome, PollOutcome, ProjectChange
+from exporter.engine.changes import AuditOutcome, ChangeSet, ListOutcome, PollOutcome, ProjectChange
 
 # An event's text is what the shipped log is searched for; this holds the longest known one twice over.
 _LONGEST_TEXT = 1000
@@ -46,6 +46,8 @@ class Reporter:
             self._report_services_found(project, change)
         for service_id, outcome in change.outcomes:
             self._report_counted(project, service_id, outcome)
+        for audit in change.audits:
+            self._report_audit(project, audit)
         for seconds in change.poll_seconds:
             self._metrics.poll_duration(project, seconds)
         if change.rate is not None:
@@ -127,6 +129,28 @@ class Reporter:
     def _count_torn(self, project: str, part: object) -> None:
         if isinstance(part, Torn):
             self._metrics.torn(project)
+
+    def _report_audit(self, project: str, audit: AuditOutcome) -> None:
+        about = {"project": project}
+        if audit.row is not None:
+            about["service_id"] = scrub(audit.row.service_id)
+            about["service_name"] = scrub(audit.row.service_name)
+        if audit.error is not None:
+            self._count_torn(project, audit.error)
+            self._log.debug("cannot audit service", error=str(audit.error), **about)
+            return
+        self._metrics.audited(project, audit.at / 1000)
+        for found in audit.differences:
+            for kind in found.kinds:
+                self._metrics.audit_difference(project, kind)
+            self._log.warning(
+                "event log differs from what was counted",
+                day=found.date,
+                kinds=", ".join(found.kinds),
+                counted=found.counted,
+                shown=found.shown,
+                **about,
+            )
 
     def _report_counted(self, project: str, service_id: str, outcome: Outcome) -> None:
         row = outcome.state.row

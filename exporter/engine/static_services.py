@@ -41,6 +41,6 @@ class StaticServices:
         """See `Source`."""
         return self._source.read_updates(service_id, instant)
 
-    def read_events(self, service_id: str, after: int | None = None) -> EventWindow:
+    def read_events(self, service_id: str, after: int | None = None, *, spare: bool = False) -> EventWindow:
         """See `Source`."""
-        return self._source.read_events(service_id, after)
+        return self._source.read_events(service_id, after, spare=spare)

@@ -86,6 +86,8 @@ EXPORTER = (
     "last_list_timestamp_seconds",
     "torn_reads_total",
     "ledger_anomalies_total",
+    "audit_differences_total",
+    "audit_last_success_timestamp_seconds",
     "unknown_values_total",
     "unclassified_events_total",
     "clock_skew_seconds",

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 from exporter.adapters.http_client import USER_AGENT, Answer, HttpClient
 from exporter.adapters.modelarts.api_errors import error_of
+from exporter.core.polling.rate_limit import Priority
 from exporter.core.source import NotUnderstood, Refused, Throttled
 
 HEADERS = {
@@ -27,8 +28,8 @@ OnAnswer = Callable[[str, Answer], None]
 class Limiter(Protocol):
     """Where every request waits for its turn."""
 
-    def enter(self, *, urgent: bool) -> None:
-        """Return when one request may go, an urgent one before all others.
+    def enter(self, priority: Priority) -> None:
+        """Return when one request may go, and none of a higher priority waits.
 
         Raises `Stopping` when the exporter shuts down.
         """
@@ -86,6 +87,7 @@ class Endpoint:
     name: str
     asked: str
     permission: str
+    priority: Priority = Priority.USUAL
 
 
 class ReadTimes:
@@ -169,8 +171,7 @@ class ApiClient:
         # dated, and nothing that is shared with other projects may be held while this one waits.
         lease = self._credential.lease()
         try:
-            # The list says what else is worth a request, so it waits for none.
-            self._rate_limiter.enter(urgent=endpoint.name == "list")
+            self._rate_limiter.enter(endpoint.priority)
             added = lease.headers("GET", url)
             answer = self._exchange(endpoint, url, {**headers, **added}, times)
         except BaseException:

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from exporter.core.polling.rate_limit import TokenBucket
+from exporter.core.polling.rate_limit import Priority, TokenBucket
 from exporter.core.source import Stopping
 from exporter.core.times import Ticks
 
@@ -35,28 +35,28 @@ class RateLimiter:
         self._bucket = bucket.with_limit(limit_per_second, clock())
         self._changed = threading.Condition()
         self._stopped = False
-        self._urgent = 0  # urgent requests that wait
+        self._waiting = dict.fromkeys(Priority, 0)  # how many requests wait
 
-    def enter(self, *, urgent: bool = False) -> None:
-        """Return when one request may go, an urgent one before all others.
+    def enter(self, priority: Priority = Priority.USUAL) -> None:
+        """Return when one request may go, and none of a higher priority waits.
 
         Raises `Stopping` once `stop` was called, also while waiting.
         """
         with self._changed:
-            self._urgent += urgent
+            self._waiting[priority] += 1
             try:
                 while not self._stopped:
                     now = self._clock()
                     ready = self._bucket.ready_at(now)
-                    is_next = urgent or not self._urgent
+                    is_next = not any(self._waiting[higher] for higher in Priority if higher < priority)
                     if ready <= now and is_next:
                         self._bucket = self._bucket.take(now)
                         return
-                    # Until an urgent one has gone, only its going wakes the others.
+                    # Until those of a higher priority have gone, only their going wakes the others.
                     self._changed.wait((ready - now) / 1000 if is_next else None)
             finally:
-                if urgent:
-                    self._urgent -= 1
+                self._waiting[priority] -= 1
+                if priority < Priority.LAST:
                     self._changed.notify_all()
         raise Stopping("The exporter is stopping.")
 
@@ -75,6 +75,11 @@ class RateLimiter:
         """The rate in force, in requests per second."""
         with self._changed:
             return self._bucket.rate(self._clock())
+
+    def has_spare(self) -> bool:
+        """Whether a request now would be one that otherwise goes unused."""
+        with self._changed:
+            return self._bucket.is_full(self._clock())
 
     def stop(self) -> None:
         """Let nothing more through, and wake who waits."""

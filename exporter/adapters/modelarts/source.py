@@ -1,6 +1,7 @@
 """The service API of ModelArts, version 1, for one project: a `Source`."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from exporter.adapters.modelarts.api_errors import Rejected
 from exporter.adapters.modelarts.decode import ResultPage
 from exporter.adapters.modelarts.pages import LearnedPaging, Query
 from exporter.adapters.modelarts.paging import read_events, read_list
+from exporter.core.polling.rate_limit import Priority
 from exporter.core.records import Event, EventWindow, ServiceList, ServiceRow, UpdateWindow
 
 # Codes of a 400 that are about the project or the workspace, not about the kind of service (ModelArts, API
@@ -30,10 +32,12 @@ _NOT_ABOUT_THE_SERVICE = {
     "ModelArts.0210",  # the project id is not valid
 }
 
-LIST = Endpoint("list", "Listing the services", "modelarts:service:list")
+# The list says what else is worth a request, so it waits for none.
+LIST = Endpoint("list", "Listing the services", "modelarts:service:list", Priority.FIRST)
 DETAIL = Endpoint("detail", "Reading a service", "modelarts:service:get")
 LOGS = Endpoint("logs", "Reading an update log", "modelarts:service:getLogs")
 EVENTS = Endpoint("events", "Reading an event log", "modelarts:service:getEvents")
+_SPARE_EVENTS = replace(EVENTS, priority=Priority.LAST)
 
 
 class ModelArtsSource:
@@ -111,8 +115,8 @@ class ModelArtsSource:
             updates, times.began, instant, service_name=log.service_name, answered_at=times.answered
         )
 
-    def read_events(self, service_id: str, after: int | None = None) -> EventWindow:
-        """The events later than `after` (ms, exclusive), or all."""
+    def read_events(self, service_id: str, after: int | None = None, *, spare: bool = False) -> EventWindow:
+        """The events later than `after` (ms, exclusive), or all; `spare`: after all else that waits."""
         times = ReadTimes(self._clock())
         path = f"/{segment(service_id)}/events"
         names: list[str] = []
@@ -126,7 +130,8 @@ class ModelArtsSource:
             ):
                 if value is not None:
                     asked[name] = str(value)
-            page = bodies.events(self._client.get(EVENTS, path, asked, times), service_id)
+            endpoint = _SPARE_EVENTS if spare else EVENTS
+            page = bodies.events(self._client.get(endpoint, path, asked, times), service_id)
             names.append(page.service_name)
             return page
 

@@ -19,6 +19,7 @@ from prometheus_client import (
 )
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
+from exporter.core.accounting.audit import KINDS as AUDIT_KINDS
 from exporter.core.accounting.ledger import ANOMALIES
 
 # What a healthy gateway answers, per endpoint: IAM creates a token, all others are reads.
@@ -116,6 +117,17 @@ class SelfMetrics:
         self._unclassified = self._counter(
             "unclassified_events", "Events whose text no rule knows", "project"
         )
+        self._audit_differences = self._counter(
+            "audit_differences",
+            "Days of a service whose event log later showed less (missing) or more (extra) than was counted",
+            "project",
+            "kind",
+        )
+        self._audit_time = self._gauge(
+            "audit_last_success_timestamp_seconds",
+            "When a day of an event log was last compared with what was counted, or none was left",
+            "project",
+        )
         self._clock_skew = self._gauge(
             "clock_skew_seconds", "The cloud's clock minus this machine's", "project"
         )
@@ -184,6 +196,14 @@ class SelfMetrics:
     def anomaly(self, project: str, kind: str) -> None:
         """One settled entry vanished, changed, or is dated in the future."""
         self._of(self._anomalies, project, kind).inc()
+
+    def audit_difference(self, project: str, kind: str) -> None:
+        """The event log differs in one closed day of one service from what was counted."""
+        self._of(self._audit_differences, project, kind).inc()
+
+    def audited(self, project: str, epoch_seconds: float) -> None:
+        """Closed days were compared with the event log, or none are left to compare."""
+        self._of(self._audit_time, project).set(epoch_seconds)
 
     def unknown(self, project: str, field: str) -> None:
         """One value of this field is none that we know."""
@@ -291,6 +311,8 @@ class SelfMetrics:
             self._request_duration.labels(project, endpoint)
         for kind in ANOMALIES:
             self._anomalies.labels(project, kind)
+        for kind in AUDIT_KINDS:
+            self._audit_differences.labels(project, kind)
         for field in _FIELDS:
             self._unknown.labels(project, field)
         for metric in (self._throttled, self._torn, self._unclassified, self._poll_duration):
@@ -301,6 +323,7 @@ class SelfMetrics:
             *(self._requests, self._request_duration, self._rate_limit, self._throttled),
             *(self._poll_duration, self._poll_interval, self._sweep_duration, self._last_list, self._torn),
             *(self._anomalies, self._unknown, self._unclassified, self._clock_skew, self._token_expiry),
+            *(self._audit_differences, self._audit_time),
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

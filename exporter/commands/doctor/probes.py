@@ -7,7 +7,7 @@ from urllib.parse import quote
 from exporter.adapters.http_client import USER_AGENT, Answer, HttpClient
 from exporter.adapters.modelarts import decode
 from exporter.adapters.modelarts.api_client import LANGUAGE, ApiClient, Endpoint, ReadTimes, segment
-from exporter.adapters.modelarts.api_errors import date_ms, error_of
+from exporter.adapters.modelarts.api_errors import error_of
 from exporter.adapters.modelarts.decode import ResultPage
 from exporter.adapters.modelarts.pages import Query
 from exporter.adapters.modelarts.rate_limiter import monotonic_ms
@@ -103,7 +103,7 @@ class Probes:
         Raises `Unreachable`, or another `RemoteError` if a proxy answers in the server's place.
         """
         answer = self._http.get(url, {"Accept": "application/json", "User-Agent": USER_AGENT})
-        now, told = self._clock(), date_ms(answer.headers)
+        now, told = self._clock(), answer.date_ms
         if told is not None and self.skew_seconds is None:
             # The header names a whole second; on average its half has passed.
             self.skew_seconds = (told + 500 - now) / 1000

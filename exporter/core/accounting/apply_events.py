@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from exporter.core.accounting import counters, ledger, phases
+from exporter.core.accounting import audit, counters, ledger, phases
 from exporter.core.accounting.apply_updates import CountingPolicy
 from exporter.core.accounting.failure_cause import with_failure_events
 from exporter.core.accounting.history import EVENTS_KEPT, PastEvent, past_text
@@ -82,6 +82,7 @@ def apply_events(
         phases=deployment_phases,
         last_events=last_events,
         events_ahead_of=clock if any(key.time > clock for key in shown) else None,
+        audit=audit.with_final(state.audit, state.events, applied, window.observed_at),
     )
     return Outcome(
         with_failure_events(after, failure_events),

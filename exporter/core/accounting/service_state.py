@@ -5,6 +5,7 @@ from math import inf
 
 import msgspec
 
+from exporter.core.accounting.audit import Audit
 from exporter.core.accounting.counters import Counters, born, report
 from exporter.core.accounting.history import PastEvent, PastUpdate
 from exporter.core.accounting.ledger import Anomaly, Ledger
@@ -111,6 +112,7 @@ class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     phases: Phases = Phases()
     last_events: dict[str, int] = {}
     events_ahead_of: int | None = None
+    audit: Audit = Audit()
     alert: AlertState | None = None
     read_at: int | None = None  # last read of both logs that succeeded
     up: bool | None = None  # whether the last read did; None before the first

@@ -5,6 +5,7 @@ Times are integer milliseconds of any clock that never steps back; rates are req
 
 import math
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 # How fast a learned rate comes back: by this part of the configured one, once a minute. From the lowest
 # rate it takes ten minutes, ten times the usual window of a gateway: enough to see that each step is borne.
@@ -25,6 +26,14 @@ BURST_SECONDS = 1.0
 
 # Float noise: far below a request, far above the rounding of a day's worth of additions.
 _EPSILON = 1e-6
+
+
+class Priority(IntEnum):
+    """Which of the requests that wait goes next; among equals it is a lot."""
+
+    FIRST = 0
+    USUAL = 1
+    LAST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,12 @@ class TokenBucket:
         ready = state.since + max(0.0, 1 - _EPSILON / 2 - state.tokens) * 1000 / state.learned
         # Beyond the next step it comes sooner; there are at most ten.
         return state.ready_at(state.grows_at) if state.grows_by(ready) else math.ceil(ready)
+
+    def is_full(self, now: int) -> bool:
+        """Whether requests have gone unused: nothing was refused lately, and no more tokens fit."""
+        state = self._advanced(now)
+        full = state.tokens >= max(1.0, state.limit * BURST_SECONDS) - _EPSILON
+        return full and state.since <= now and state.learned >= state.limit
 
     def take(self, now: int) -> "TokenBucket":
         """One request goes. Only to be called when `ready_at(now) <= now`."""
