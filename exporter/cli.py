@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from exporter import app as program
 from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
-from exporter.commands import classify, demo, once
-from exporter.config import ConfigError, load, warnings
+from exporter.commands import classify, demo, once, wait
+from exporter.config import ConfigError, load, parse_duration, warnings
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.emulator import ScenarioError, scenario_names, scenario_server
 from exporter.factory import Shard
@@ -308,6 +308,53 @@ def _once(options: argparse.Namespace) -> int:
         return once.run(options.config_file, options.storage_path, _shard(options), log, output)
 
 
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("service", metavar="SERVICE", type=_text, help="its name or id")
+    _add_config(parser)
+    parser.add_argument(
+        "--project", default="", metavar="P", help="its project, by the name in the config file; default: all"
+    )
+    parser.add_argument(
+        "--since",
+        type=_since,
+        default=wait.DEFAULT,
+        metavar="TIME",
+        help="an update that began earlier is not waited for: 2026-01-31T12:00:00Z, seconds since the epoch, "
+        "or a duration back; default: when the command started, less a minute",
+    )
+    parser.add_argument(
+        "--timeout", type=_timeout, default=_timeout("30m"), metavar="TIME", help="default: 30m"
+    )
+
+
+def _wait(options: argparse.Namespace) -> int:
+    """Wait for the end of a deployment: 0 it succeeded, 3 it failed, 4 timeout, 1 it could not be read."""
+    return wait.run(options.service, options.config_file, options.project, options.since, options.timeout)
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def _since(text: str) -> wait.Since:
+    try:
+        return wait.parse_since(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _timeout(text: str) -> int:
+    try:
+        found = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not found:
+        raise argparse.ArgumentTypeError("it must be longer than 0")
+    return found
+
+
 def _add_classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "text", nargs="*", metavar="TEXT", help="the event text; without it, each line of stdin is one"
@@ -341,5 +388,6 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
     "emulate": (_add_emulate, _emulate),
     "check-config": (_add_check_config, _check_config),
     "once": (_add_once, _once),
+    "wait": (_add_wait, _wait),
     "classify": (_add_classify, _classify),
 }
