@@ -121,7 +121,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="web config file: TLS, users and headers",
     )
     parser.add_argument(
-        "--web.enable-lifecycle", dest="lifecycle", action="store_true", help="allow POST /-/reload"
+        "--web.enable-lifecycle",
+        dest="lifecycle",
+        action="store_true",
+        help="allow POST /-/reload and /-/poll",
     )
     parser.add_argument(
         "--web.external-url",

@@ -9,7 +9,6 @@ Everything that asks the cloud runs on another thread, so that nothing takes lon
 """
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -32,7 +31,7 @@ from exporter.core.accounting.service_state import ServiceState
 from exporter.core.formats import age_seconds, iso, length
 from exporter.core.records import NodeResult, ServiceList, ServiceRow, Update, UpdateWindow
 from exporter.core.scrub import scrub
-from exporter.core.service_lookup import Candidate, ambiguous, called
+from exporter.core.service_lookup import Candidate, ambiguous, called, is_service_id
 from exporter.core.source import Forbidden, Gone, Refused, RemoteError, Source, Torn
 from exporter.core.times import EpochMs, Ticks
 from exporter.engine.fetch import Fetcher, PollJob, PollResult, list_services, poll_service
@@ -48,9 +47,6 @@ TIMED_OUT = 4
 
 # To ask again would bring the same answer, until somebody changes something.
 _FINAL_ERRORS = (Refused, Forbidden, Gone)
-
-# An id of ModelArts (API Reference, "Querying Service Update Logs": 36 characters, as in the samples).
-_SERVICE_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 # How often the live line shows another time.
 _REDRAW_MS = 1000
@@ -225,7 +221,7 @@ class _Wait:
     # --- find ----------------------------------------------------------------------------------------
 
     def _find(self, wanted: str) -> tuple[Setup, ServiceRow]:
-        if _SERVICE_ID.fullmatch(wanted):
+        if is_service_id(wanted):
             for setup in self._setups:
                 row = self._asked(setup, lambda source: _detail_or_none(source, wanted))
                 if row is not None:
