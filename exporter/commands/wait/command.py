@@ -150,6 +150,7 @@ class _Followed:
         known = StoredProject({}, totals, lambda _id, _now: RecalledService(None))
         self._project = ProjectState(settings, known)
         self._service_id = row.service_id
+        self.classifier = settings.classifier
         self.events: list[PastEvent] = []
         self._apply_row(row, now_ms())
 
@@ -204,15 +205,18 @@ class _Wait:
         self._patience = _Patience(timeout, self._show_live)
         self._ahead: int | None = None  # ms that the cloud's clock is ahead of ours
         self._error: RemoteError | None = None  # of the last read, if it failed
+        self._error_told = ""
+        self._title = ""  # the service, as it is told
         self._awaited = Awaited(Standing.NOT_BEGUN)
         self._followed: _Followed | None = None
         self._phases: dict[str, bool] = {}  # those that were told: whether they are over
+        self._usual: dict[str, float] = {}  # seconds by phase
 
     def run(self, wanted: str) -> int:
+        """Do it. Returns the exit code, or raises `_End`."""
         try:
             (settings, resources), row = self._find(wanted)
             self._title = f"{scrub(row.service_name)} ({scrub(row.service_id)})"
-            self._classifier = settings.classifier
             self._followed = _Followed(settings, row)
             return self._follow(self._followed, resources.source, resources.fetcher)
         except _TimeIsUp:
@@ -250,8 +254,15 @@ class _Wait:
                 return answer
             if isinstance(answer, _FINAL_ERRORS):
                 raise _End(UNREADABLE, str(answer))
-            self._error = answer
+            self._failed(answer)
             self._patience.pause(self._interval)
+
+    def _failed(self, error: RemoteError) -> None:
+        """A read failed, and is tried again."""
+        self._error = error
+        if error.lasting != self._error_told:
+            self._error_told = error.lasting
+            self._screen.error(f"modelarts-exporter: {scrub(str(error))} Asking again.")
 
     # --- read and tell -------------------------------------------------------------------------------
 
@@ -273,16 +284,17 @@ class _Wait:
                 self._error = None
                 followed.apply(read, now_ms())
                 self._decide(followed, window)
-            else:
-                self._error = window
-            wait = self._interval
-            if self._awaited.standing is Standing.FAILED and not followed.state.is_explained:
+            elif window is not None:
+                self._failed(window)
+            wait, standing = self._interval, self._awaited.standing
+            if standing is Standing.FAILED and not followed.state.is_explained:
                 # The event that tells why may be shown a little later than the result.
                 failed_since = monotonic_ms() if failed_since is None else failed_since
                 wait = min(wait, failed_since + self._cause_wait - monotonic_ms())
             else:
                 failed_since = None
-            if wait <= 0 or (failed_since is None and self._awaited.standing.is_end):
+                wait = 0 if standing.is_end else wait
+            if wait <= 0:
                 return self._ended(followed)
             self._patience.pause(wait)
 
@@ -361,7 +373,7 @@ class _Wait:
         cause = state.cause
         self._screen.error(f"reason: {cause.reason if cause else 'other'}")
         self._screen.error(f"text: {scrub(cause.message) if cause else 'no event tells why'}")
-        self._screen.error(f"remedy: {remedy_of(cause, self._classifier) or '-'}")
+        self._screen.error(f"remedy: {remedy_of(cause, followed.classifier) or '-'}")
         self._tell_nodes(update)
         return FAILED
 
@@ -376,12 +388,12 @@ class _Wait:
 
     def _timed_out(self, wanted: str) -> int:
         within = format_duration(self._timeout)
+        if self._followed is not None and self._awaited.standing is Standing.FAILED:
+            return self._ended(self._followed)
         if self._error is not None or self._ahead is None or self._followed is None:
             why = f": {self._error}" if self._error else ": no answer came."
             raise _End(UNREADABLE, f"{scrub(wanted)} could not be read within {within}{why}")
         standing, update = self._awaited
-        if standing is Standing.FAILED:
-            return self._ended(self._followed)
         state = self._followed.state
         status = f"Its status is {scrub(state.row.status) or 'not known'}."
         if update is None:
