@@ -309,6 +309,6 @@ def test_it_never_goes_above_the_rate_limit(cloud: EmulatedCloud, url: str, tmp_
             posted(exporter, f"?service={service_id}")
         until(lambda: sum(request.endpoint == "events" for request in cloud.requests), lambda n: n >= 22)
         times = sorted(request.at for request in cloud.requests if request.endpoint != "token")
-        # A second's worth may go at once, where it was saved up.
-        assert all(later - first >= 1000 for first, later in zip(times, times[41:], strict=False))
+        # A second's worth may go at once, where it was saved up; and four that are under way may be held up.
+        assert all(later - first >= 1000 for first, later in zip(times, times[46:], strict=False))
         assert not re.search("Traceback", exporter.output())

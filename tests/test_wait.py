@@ -10,14 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from exporter.adapters.modelarts.rate_limiter import monotonic_ms
 from exporter.cli import main
+from exporter.core.times import Ticks
 from exporter.emulator import Cloud, Server, Switches, load_scenario, play
-from exporter.emulator.faults import error, html, no_answer, slow
+from exporter.emulator.faults import error, html, no_answer, slow, torn
 
 from .commands import POLL, Config, access_key, configured, password, project, samples
 from .live.processes import PATIENCE_SECONDS, until
@@ -49,6 +52,7 @@ class World:
     def __init__(self) -> None:
         self.behind = 0
         self.cloud = Cloud(lambda: time.time_ns() // 1_000_000 - self.behind)
+        self._skipped = 0
         self._steps: list[Callable[[], Any]] = []
         self._done = 0
         self.cloud.attach(self._play)
@@ -58,10 +62,30 @@ class World:
         self._steps += steps
 
     def _play(self, _now: int) -> None:
-        reads = sum(request.endpoint == "detail" for request in self.cloud.requests)
-        while self._steps and reads > self._done:
+        while self._steps and self.asked("detail") > self._done:
             self._done += 1
             self._steps.pop(0)()
+
+    def ticks(self) -> Ticks:
+        """The clock that the timeout is measured by."""
+        return Ticks(monotonic_ms() + self._skipped)
+
+    def time_is_up_after(self, endpoint: str, requests: int) -> None:
+        """The timeout passes once so many requests were answered."""
+        before = self.asked(endpoint)
+
+        def look(_now: int) -> None:
+            if self.asked(endpoint) - before >= requests:
+                self._skipped = 2 * HOUR
+                self.cloud._players.remove(look)
+
+        self._skipped = 0
+        self.cloud.attach(look)
+
+    def asked(self, endpoint: str) -> int:
+        """How often an endpoint was asked."""
+        with self.cloud.lock:
+            return sum(request.endpoint == endpoint for request in self.cloud.requests)
 
     @property
     def now(self) -> int:
@@ -104,9 +128,14 @@ def _config(url: str, tmp_path: Path) -> str:
 
 @pytest.fixture(name="wait")
 def _wait(
-    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    world: World,
+    config: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> Wait:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("exporter.commands.wait.command.monotonic_ms", world.ticks)
 
     def run(*arguments: str, config: str = config, timeout: str = LONG) -> Result:
         capfd.readouterr()
@@ -184,9 +213,28 @@ def test_a_failure_without_a_cause_is_told_once_the_cause_is_overdue(
     assert "reason: other\ntext: no event tells why\nremedy: " in result.err
 
 
+def test_an_update_that_was_over_before_the_first_read_has_its_duration(world: World, wait: Wait) -> None:
+    service_id = world.cloud.add_service(name="mnist")
+    begun = world.deployment(service_id, 50 * SECOND, 0, 1, 2, 4, 24, 24, 25, 26, 27)
+    world.cloud.settle(service_id, begun, at=begun + 30 * SECOND)
+    result = wait("mnist")
+    assert (result.code, result.out[-2:]) == (0, ["startup: 3 s", "SUCCESS after 30 s"])
+
+
+def test_the_phases_of_an_earlier_deployment_are_not_told(world: World, wait: Wait) -> None:
+    service_id = world.cloud.add_service(name="mnist")
+    before = world.deployment(service_id, HOUR, 0, 1, 2, 4, 24, 24, 25, 26, 27)
+    world.cloud.settle(service_id, before, at=before + 30 * SECOND)
+    begun = world.cloud.begin_update(service_id)
+    world.then(lambda: world.cloud.settle(service_id, begun))
+    result = wait("mnist")
+    assert [line.partition(" ")[0] for line in result.out] == ["waiting", "update", "SUCCESS"]
+
+
 def test_a_failure_is_3_also_if_the_timeout_comes_before_its_cause(world: World, wait: Wait) -> None:
     world.cloud.add_update(world.cloud.add_service(name="mnist"), "FAIL")
-    result = wait("mnist", timeout="200ms")
+    world.time_is_up_after("detail", 2)
+    result = wait("mnist")
     assert (result.code, "reason: other\n" in result.err) == (3, True)
 
 
@@ -214,10 +262,11 @@ def test_the_detail_of_a_failed_service_is_a_cause_too(world: World, wait: Wait)
 def test_an_update_that_stays_open_is_4_and_says_where_it_is(world: World, wait: Wait) -> None:
     service_id = world.cloud.add_service(name="mnist")
     world.deployment(service_id, 30 * SECOND, 0, 1, 2, 4, 24, 24, 25)
-    result = wait("mnist", timeout="300ms")
+    world.time_is_up_after("detail", 2)
+    result = wait("mnist")
     assert result.code == 4
     assert re.fullmatch(
-        rf"modelarts-exporter: The update of \S+Z of mnist \({service_id}\) did not end within 300ms; "
+        rf"modelarts-exporter: The update of \S+Z of mnist \({service_id}\) did not end within 1h; "
         r"it is under way: image_pull: \d+ s so far\. Its status is deploying\.\n",
         result.err,
     )
@@ -230,11 +279,12 @@ def test_without_an_update_that_began_it_is_4_and_says_what_there_is(
     service_id = world.cloud.add_service(name="mnist")
     if before:
         world.cloud.add_update(service_id, before, at=world.now - HOUR)
-    result = wait("mnist", timeout="200ms")
+    world.time_is_up_after("detail", 2)
+    result = wait("mnist")
     known = rf"the newest one is of \S+Z \({before}\)" if before else "there is none"
     assert result.code == 4
     assert re.fullmatch(
-        rf"modelarts-exporter: No update of mnist \({service_id}\) since \S+Z began within 200ms; {known}\. "
+        rf"modelarts-exporter: No update of mnist \({service_id}\) since \S+Z began within 1h; {known}\. "
         r"Its status is running\. If yours began before, give its begin by --since\.\n",
         result.err,
     )
@@ -273,7 +323,8 @@ def test_an_update_that_leaves_the_log_without_a_result_is_4(world: World, wait:
     service_id = world.cloud.add_service(name="mnist")
     world.cloud.begin_update(service_id)
     world.then(world.cloud.service(service_id).updates.clear)
-    result = wait("mnist", timeout="300ms")
+    world.time_is_up_after("detail", 3)
+    result = wait("mnist")
     assert (result.code, "it is no longer in the log, without a result" in result.err) == (4, True)
 
 
@@ -439,26 +490,36 @@ def test_a_service_that_cannot_be_read_until_the_timeout_is_1(
 ) -> None:
     world.cloud.add_update(world.cloud.add_service(name="mnist"), "SUCCESS")
     world.cloud.faults.add(html(endpoint=endpoint, times=None))
-    result = wait("mnist", timeout="200ms")
-    assert (result.code, "mnist could not be read within 200ms: " in result.err) == (1, True)
+    world.time_is_up_after(endpoint, 3)
+    result = wait("mnist")
+    assert (result.code, "mnist could not be read within 1h: " in result.err) == (1, True)
     assert "502" in result.err
 
 
 def test_a_cloud_that_never_answers_is_1_at_the_timeout(world: World, wait: Wait) -> None:
     world.cloud.add_service(name="mnist")
     world.cloud.faults.add(slow(600, times=None))
-    assert wait("mnist", timeout="200ms") == (
+    world.time_is_up_after("token", 0)
+    assert wait("mnist") == (
         1,
         [],
-        "modelarts-exporter: mnist could not be read within 200ms: no answer came.\n",
+        "modelarts-exporter: mnist could not be read within 1h: no answer came.\n",
     )
 
 
 def test_a_cloud_that_stops_answering_after_it_was_read_is_1_too(world: World, wait: Wait) -> None:
     world.cloud.begin_update(world.cloud.add_service(name="mnist"))
     world.cloud.faults.add(replace(html(endpoint="logs", times=None), skip=1))
-    result = wait("mnist", timeout="300ms")
+    world.time_is_up_after("logs", 3)
+    result = wait("mnist")
     assert (result.code, "could not be read" in result.err) == (1, True)
+
+
+def test_a_list_that_lacks_rows_is_asked_for_again(world: World, wait: Wait) -> None:
+    for _ in range(2):
+        world.cloud.add_service(name="mnist")
+    world.cloud.faults.add(torn("missing", endpoint="list"))  # it shows one of the two
+    assert wait("mnist").code == 2
 
 
 # -- which service
@@ -543,7 +604,8 @@ def test_a_time_can_be_given_in_each_form(world: World, wait: Wait, form: Callab
     at = int(time.time()) - 3600
     world.cloud.add_update(world.cloud.add_service(name="mnist"), "SUCCESS", at=at * SECOND + 999)
     assert wait("mnist", f"--since={form(at)}").code == 0
-    assert wait("mnist", f"--since={form(at + 3)}", timeout="200ms").code == 4
+    world.time_is_up_after("detail", 1)
+    assert wait("mnist", f"--since={form(at + 3)}").code == 4
 
 
 @pytest.mark.parametrize(
@@ -573,7 +635,8 @@ def test_the_minute_before_the_start_is_one_of_the_cloud_s_clock(
     world.cloud.add_update(service_id, "SUCCESS", at=world.now - 30 * SECOND)
     assert wait("mnist").code == 0
     world.cloud.service(service_id).updates[0].update_time -= 90 * SECOND
-    assert wait("mnist", timeout="200ms").code == 4
+    world.time_is_up_after("detail", 1)
+    assert wait("mnist").code == 4
 
 
 # -- what it says
@@ -618,10 +681,11 @@ def test_texts_of_the_cloud_are_scrubbed(world: World, wait: Wait) -> None:
 def test_it_asks_at_the_active_interval(world: World, wait: Wait, url: str, tmp_path: Path) -> None:
     world.cloud.begin_update(world.cloud.add_service(name="mnist"))
     config = configured(tmp_path, project(url), poll={**POLL, "active_interval": "200ms"})
-    assert wait("mnist", config=config, timeout="1s").code == 4
-    asked = [request.endpoint for request in world.cloud.requests]
-    assert 2 <= asked.count("logs") <= 5
-    assert asked.count("list") == 1
+    world.time_is_up_after("detail", 4)
+    assert wait("mnist", config=config).code == 4
+    times = [request.at for request in world.cloud.requests if request.endpoint == "logs"]
+    assert all(later - earlier >= 190 for earlier, later in pairwise(times))  # both are whole ms
+    assert (len(times) in (4, 5), world.asked("list")) == (True, 1)
 
 
 def command(config: str, *arguments: str) -> list[str]:
@@ -668,7 +732,7 @@ def test_on_a_terminal_one_line_changes_and_the_others_stay(
     begun = world.deployment(service_id, 30 * SECOND, 0, 1, 2, 4, 24, 24, 25)
     world.then(lambda: None, lambda: None, lambda: world.cloud.settle(service_id, begun))
     ours, theirs = pty.openpty()
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "60"}
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "20"}
     child = subprocess.Popen(command(config, "mnist"), cwd=tmp_path, stdout=theirs, env=environment)
     os.close(theirs)
     shown = b""
@@ -680,9 +744,10 @@ def test_on_a_terminal_one_line_changes_and_the_others_stay(
     os.close(ours)
     assert child.wait(PATIENCE_SECONDS) == 0
     text = shown.decode()
-    assert re.search(r"\r\x1b\[Kimage_pull: \d+ s so far", text)
+    assert re.search(r"\r\x1b\[Kimage_pull: \d+ s so ", text)
     left = [line.rpartition("\x1b[K")[2] for line in text.replace("\r\n", "\n").split("\n")]
     assert left[-1] == ""
     assert re.fullmatch(r"SUCCESS after \d+ s", left[-2])
     assert [line for line in left if line.startswith("image_pull")] == ["image_pull: started"]
-    assert max(len(piece) for piece in re.split(r"\r\x1b\[K|\r\n", text) if "so far" in piece) < 60
+    live = [piece for piece in re.split(r"\r\x1b\[K|\r\n", text) if re.search(r"\d+ s s", piece)]
+    assert {len(piece) for piece in live} == {19}

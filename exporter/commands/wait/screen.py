@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 # Back to the begin of the line, and delete what stands there (ECMA-48, EL).
@@ -36,11 +37,6 @@ class Screen:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    try:
+    with suppress(OSError, ValueError):
         stream.write(text)
         stream.flush()
-    except (OSError, ValueError):
-        # What is left in the buffer would fail again at the end, and Python would exit with 120 for that.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
