@@ -20,7 +20,7 @@ from exporter.adapters.modelarts.rate_limiter import monotonic_ms
 from exporter.cli import main
 from exporter.core.times import Ticks
 from exporter.emulator import Cloud, Server, Switches, load_scenario, play
-from exporter.emulator.faults import error, html, no_answer, slow, torn
+from exporter.emulator.faults import error, html, no_answer, slow
 
 from .commands import POLL, Config, access_key, configured, password, project, samples
 from .live.processes import PATIENCE_SECONDS, until
@@ -231,10 +231,14 @@ def test_the_phases_of_an_earlier_deployment_are_not_told(world: World, wait: Wa
     assert [line.partition(" ")[0] for line in result.out] == ["waiting", "update", "SUCCESS"]
 
 
-def test_a_failure_is_3_also_if_the_timeout_comes_before_its_cause(world: World, wait: Wait) -> None:
+def test_a_failure_is_3_also_if_the_timeout_comes_before_its_cause(
+    world: World, wait: Wait, url: str, tmp_path: Path
+) -> None:
+    pushed = {"urls": ["http://127.0.0.1:9"], "cause_wait": "1d"}
+    config = configured(tmp_path, project(url), poll=QUICK, alertmanager=pushed)
     world.cloud.add_update(world.cloud.add_service(name="mnist"), "FAIL")
     world.time_is_up_after("detail", 2)
-    result = wait("mnist")
+    result = wait("mnist", config=config)
     assert (result.code, "reason: other\n" in result.err) == (3, True)
 
 
@@ -515,11 +519,13 @@ def test_a_cloud_that_stops_answering_after_it_was_read_is_1_too(world: World, w
     assert (result.code, "could not be read" in result.err) == (1, True)
 
 
-def test_a_list_that_lacks_rows_is_asked_for_again(world: World, wait: Wait) -> None:
-    for _ in range(2):
-        world.cloud.add_service(name="mnist")
-    world.cloud.faults.add(torn("missing", endpoint="list"))  # it shows one of the two
-    assert wait("mnist").code == 2
+def test_a_list_that_lacks_rows_is_asked_for_again(
+    world: World, wait: Wait, url: str, tmp_path: Path
+) -> None:
+    ids = [world.cloud.add_service(name="mnist") for _ in range(2)]
+    config = configured(tmp_path, project(url, discovery=False, services={"ids": ids}), poll=QUICK)
+    world.cloud.faults.add(error(500, "ModelArts.3505", "Try later.", endpoint="detail", service_id=ids[0]))
+    assert wait("mnist", config=config).code == 2
 
 
 # -- which service
