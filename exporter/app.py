@@ -28,6 +28,7 @@ from exporter.core.alerting.notifications import ALERTNAME
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.metrics.family import Family
 from exporter.core.records import ABNORMAL
+from exporter.core.service_lookup import is_service_id
 from exporter.core.times import EpochMs
 from exporter.engine.notifier import SendLoop
 from exporter.engine.poller import Poller
@@ -132,6 +133,8 @@ class Exporter:
             healthy=self.healthy,
             ready=self.ready,
             reload=self.reload if options.lifecycle else None,
+            read_now=self.poller.read_now if options.lifecycle else None,
+            elsewhere=self._elsewhere,
             history=self.poller.history,
             clock=now_ms,
             remedy=self._remedy,
@@ -330,6 +333,14 @@ class Exporter:
         if waiting or not projects:
             return False, f"Not listed yet: {', '.join(waiting)}."
         return True, "Every project was listed, or has failed and said so."
+
+    def _elsewhere(self, wanted: str) -> str:
+        shard = self._options.shard
+        if shard.total == 1:
+            return ""
+        # An id tells its shard; of a name that is not known here nothing can be told.
+        where = "may belong" if shard.has(wanted) or not is_service_id(wanted) else "belongs"
+        return f"This is shard {shard.index} of {shard.total}; the service {where} to another shard."
 
     def _remedy(self, text: str) -> str:
         return self._classifier.classify(ABNORMAL, text).remedy

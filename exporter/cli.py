@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from exporter import app as program
 from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
-from exporter.commands import backfill, classify, demo, once, record
+from exporter.commands import backfill, classify, demo, once, record, wait
 from exporter.commands.doctor import command as doctor
 from exporter.config import ConfigError, load, parse_duration, warnings
 from exporter.core.classifier.classifier import Classifier, CustomRule
@@ -128,7 +128,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="web config file: TLS, users and headers",
     )
     parser.add_argument(
-        "--web.enable-lifecycle", dest="lifecycle", action="store_true", help="allow POST /-/reload"
+        "--web.enable-lifecycle",
+        dest="lifecycle",
+        action="store_true",
+        help="allow POST /-/reload and /-/poll",
     )
     parser.add_argument(
         "--web.external-url",
@@ -391,6 +394,53 @@ def _once(options: argparse.Namespace) -> int:
         return once.run(options.config_file, options.storage_path, _shard(options), log, output)
 
 
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("service", metavar="SERVICE", type=_text, help="its name or id")
+    _add_config(parser)
+    parser.add_argument(
+        "--project", default="", metavar="P", help="its project, by the name in the config file; default: all"
+    )
+    parser.add_argument(
+        "--since",
+        type=_since,
+        default=wait.DEFAULT,
+        metavar="TIME",
+        help="an update that began earlier is not waited for: 2026-01-31T12:00:00Z, seconds since the epoch, "
+        "or a duration back; default: when the command started, less a minute",
+    )
+    parser.add_argument(
+        "--timeout", type=_timeout, default=_timeout("30m"), metavar="TIME", help="default: 30m"
+    )
+
+
+def _wait(options: argparse.Namespace) -> int:
+    """Wait for the end of a deployment: 0 it succeeded, 3 it failed, 4 timeout, 1 it could not be read."""
+    return wait.run(options.service, options.config_file, options.project, options.since, options.timeout)
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def _since(text: str) -> wait.Since:
+    try:
+        return wait.parse_since(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _timeout(text: str) -> int:
+    try:
+        found = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not found:
+        raise argparse.ArgumentTypeError("it must be longer than 0")
+    return found
+
+
 def _add_classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "text", nargs="*", metavar="TEXT", help="the event text; without it, each line of stdin is one"
@@ -481,6 +531,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
     "check-config": (_add_check_config, _check_config),
     "doctor": (_add_doctor, _doctor),
     "once": (_add_once, _once),
+    "wait": (_add_wait, _wait),
     "record": (_add_record, _record),
     "classify": (_add_classify, _classify),
     "backfill": (_add_backfill, _backfill),

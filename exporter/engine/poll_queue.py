@@ -114,6 +114,22 @@ class PollQueue:
         self._poll_states[service_id] = msgspec.structs.replace(poll_state, changed_at=now)
         self.plan(state, now)
 
+    def told(self, state: ServiceState, now: int, since: int) -> bool:
+        """Somebody says that the service is being deployed, by an update that began at `since` (epoch, ms).
+
+        Returns False if that was said within `active_interval` and changes nothing: whoever says it again and
+        again gets no more reads than a service to which something happens.
+        """
+        service_id = state.row.service_id
+        poll_state = self._poll_states[service_id]
+        if poll_state.told_at is not None and now < poll_state.told_at + self._intervals.active_interval:
+            return False
+        self._poll_states[service_id] = msgspec.structs.replace(
+            poll_state, changed_at=now, told_at=now, told_since=since
+        )
+        self.plan(state, now)
+        return True
+
     def end(self, service_id: str) -> None:
         """The service is gone."""
         for memory in (self._poll_states, self._next_polls, self._waiting, self._reading):

@@ -98,6 +98,10 @@ class Poller:
 
         self.tell(take)
 
+    def read_now(self, project: str, service_id: str | None) -> None:
+        """Somebody says that this service is being deployed; None: he asks for the list of its project."""
+        self.tell(partial(self._read_now, project, service_id))
+
     def history(self, project: str, service_id: str) -> History | None:
         """A service's last events and updates. Raises `TimeoutError` if they cannot be read now."""
         answers: SimpleQueue[History | StoreError | None] = SimpleQueue()
@@ -214,6 +218,16 @@ class Poller:
                 stored = self._repository.load(settings.key, self._clock())
                 self._projects[name] = ProjectPoller(settings, resources, stored, tick)
         return self._write_and_show()
+
+    def _read_now(self, name: str, service_id: str | None) -> None:
+        project = self._projects.get(name)
+        if project is None:
+            return
+        if service_id is None:
+            if project.list_now(self._ticks()):
+                self._reporter.told(name)
+        elif (row := project.poll_now(service_id, self._clock(), self._ticks())) is not None:
+            self._reporter.told(name, row)
 
     # --- on a thread of the project ----------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from exporter.core.accounting.service_state import ROW_COUNTERS, Outcome, ServiceState
-from exporter.core.records import ServiceList
+from exporter.core.polling.schedule import BEGAN_BEFORE_MS
+from exporter.core.records import ServiceList, ServiceRow
 from exporter.core.source import Refused, RemoteError, Source, Stopping, Throttled, Unreachable
 from exporter.core.times import EpochMs, Ticks
 from exporter.engine.audit_queue import AuditQueue
@@ -74,6 +75,8 @@ class ProjectPoller:
         self._audits = AuditQueue(Ticks(tick + settings.intervals.sweep_interval))
         self._list_begun = tick
         self._list_due: Ticks | None = tick  # None while it is being read
+        self._list_told_at: Ticks | None = None  # when somebody last asked for it
+        self._list_again = False  # that was while it was being read
         self._login_refused = True  # until the first list has shown that the credential is accepted
         self._cycle_begun: Ticks | None = None
         self._cycle_waits_for: set[str] = set()
@@ -150,6 +153,25 @@ class ProjectPoller:
         made_up = tick + 1000 / self.resources.rate()
         return (due is None or due >= made_up) and self.resources.has_spare()
 
+    def list_now(self, tick: Ticks) -> bool:
+        """Somebody asks for the list. Returns False if somebody did so within `active_interval`."""
+        again = self.settings.intervals.active_interval
+        if self._list_told_at is not None and tick < self._list_told_at + again:
+            return False
+        self._list_told_at = tick
+        if self._list_due is None:
+            self._list_again = True  # what is being read may be older than what he knows
+        else:
+            self._list_due = tick
+        return True
+
+    def poll_now(self, service_id: str, now: EpochMs, tick: Ticks) -> ServiceRow | None:
+        """Somebody says that the service is being deployed. Returns its row if that is news."""
+        state = self._state.services.get(service_id)
+        if state is None or not self._queue.told(state, tick, now - BEGAN_BEFORE_MS):
+            return None
+        return state.row
+
     @property
     def _has_room(self) -> bool:
         """Whether a service may be polled: a thread is free, and the credential is not refused."""
@@ -194,7 +216,8 @@ class ProjectPoller:
     def _listed(self, begun: Ticks, result: ServiceList | RemoteError, now: EpochMs, tick: Ticks) -> None:
         self._login_refused = isinstance(result, Refused)
         wait = _REFUSED_AGAIN_MS if self._login_refused else self.settings.intervals.interval
-        self._list_due = Ticks(max(begun + wait, tick))
+        self._list_due = tick if self._list_again else Ticks(max(begun + wait, tick))
+        self._list_again = False
         before = self._state.error
         if not self._login_refused or (isinstance(result, RemoteError) and result.lasting != before):
             self._lists.append(ListOutcome(now, result, before))

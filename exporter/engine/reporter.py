@@ -11,7 +11,7 @@ from exporter.adapters.store.errors import StoreError
 from exporter.core.accounting.service_state import Outcome, PostedEvent
 from exporter.core.accounting.stored_format import Kind
 from exporter.core.formats import iso
-from exporter.core.records import ABNORMAL, FAIL, ServiceList, Update
+from exporter.core.records import ABNORMAL, FAIL, ServiceList, ServiceRow, Update
 from exporter.core.scrub import scrub
 from exporter.core.source import Gone, Torn
 from exporter.engine.changes import AuditOutcome, ChangeSet, ListOutcome, PollOutcome, ProjectChange
@@ -243,6 +243,14 @@ class Reporter:
             )
         else:
             self._log.info("this machine's clock and Alertmanager's agree again", alertmanager=alertmanager)
+
+    def told(self, project: str, row: ServiceRow | None = None) -> None:
+        """Somebody asked to read a service, or the list, without waiting until it is due."""
+        if row is None:
+            self._log.info("asked to list services now", project=project)
+            return
+        about = {"service_id": scrub(row.service_id), "service_name": scrub(row.service_name)}
+        self._log.info("asked to read a service now", project=project, **about)
 
     def damaged(self, project: str, service_id: str, kind: Kind) -> None:
         """A record of the store is damaged and not used; see `Repository`."""

@@ -13,6 +13,7 @@ from exporter.adapters.web.api import Api
 from exporter.adapters.web.auth import BasicAuth
 from exporter.adapters.web.message import API, Request, Response, Verdict, error_response, verdict
 from exporter.adapters.web.pages import Pages
+from exporter.adapters.web.read_now import ReadNow
 from exporter.adapters.web.snapshot import Page, Snapshot
 from exporter.adapters.web.status_reader import StatusReader
 from exporter.core.accounting.history import History
@@ -37,6 +38,8 @@ _PACK_LEVEL = 3
 
 # Pages that are made at the same time; a browser asks for few, and more only wait for one another.
 _PAGES = 8
+# Of `/-/poll`: each takes a millisecond, and a flood of them must not keep pages waiting.
+_POLLS = 2
 
 P = TypeVar("P", bound=Page)
 
@@ -73,6 +76,8 @@ class WebApp(Generic[P]):
         healthy: whether the poll loop lives, and the reason; takes no time.
         ready: whether there is something to show, and the reason; takes no time.
         reload: read the configuration again, and say whether that went well; None: not allowed.
+        read_now: read a service of a project soon, or (None) its list; takes no time; None: not allowed.
+        elsewhere: a sentence on where a service may be that is not known here; "" for nowhere.
         history: a service's last events and updates by project and id, None for none; raises `TimeoutError`.
         clock: ms since the epoch.
         remedy: what can be done about an event's text; "" for nothing.
@@ -91,6 +96,8 @@ class WebApp(Generic[P]):
         healthy: Callable[[], Verdict],
         ready: Callable[[], Verdict],
         reload: Callable[[], Verdict] | None,
+        read_now: Callable[[str, str | None], None] | None = None,
+        elsewhere: Callable[[str], str] = lambda _: "",
         history: Callable[[str, str], History | None],
         clock: Callable[[], int],
         remedy: Callable[[str], str],
@@ -103,7 +110,7 @@ class WebApp(Generic[P]):
         self._render_self_metrics = render_self_metrics
         self._reload = reload
         self.max_requests = max_requests
-        self.most_at_once = max_requests + _PAGES
+        self.most_at_once = max_requests + _PAGES + _POLLS
         self._policy = _Policy(BasicAuth({}), {})
         known = StatusReader(snapshot, history, clock, remedy)
         pages, api = Pages(known, version, telemetry_path, healthy), Api(known)
@@ -118,6 +125,9 @@ class WebApp(Generic[P]):
             "/-/healthy": _Route({"GET": lambda _: verdict(healthy(), unwell)}),
             "/-/ready": _Route({"GET": lambda _: verdict(ready(), unwell)}),
             "/-/reload": _Route({"POST": self._reloaded}, self._page_limit),
+            "/-/poll": _Route(
+                {"POST": ReadNow(snapshot, read_now, elsewhere).answer}, _Limit(_POLLS, "requests to poll")
+            ),
             telemetry_path: _Route({"GET": self._metrics}, _Limit(max_requests, "scrapes")),
         }
         # By folder: what answers for a name in it.

@@ -20,9 +20,12 @@ from collections.abc import Sequence
 import msgspec
 
 from exporter.core.accounting.service_state import FailureEvent, ServiceState
+from exporter.core.classifier.classifier import Classifier
 from exporter.core.classifier.evidence import Evidence
 from exporter.core.classifier.failure_rules import FAILURES
+from exporter.core.classifier.remedies import REMEDIES
 from exporter.core.classifier.step_rules import PHASES
+from exporter.core.records import ABNORMAL
 
 # Where nobody saw the update settle: the longest deployment the cloud allows is two hours.
 LONGEST_DEPLOYMENT_MS = 2 * 3600 * 1000
@@ -85,6 +88,15 @@ def _bounded(state: ServiceState, events: Sequence[FailureEvent]) -> tuple[Failu
     for event in events:
         firsts.setdefault((event.reason, event.grade, event.occur_time >= newest_begin), event)
     return tuple(sorted({*firsts.values(), *events[-FAILURE_EVENTS_KEPT:]}, key=_order))
+
+
+def remedy_of(cause: FailureEvent | None, classifier: Classifier) -> str:
+    """What to do about a failure; None: no event tells its cause."""
+    if cause is None:
+        return REMEDIES["other"]
+    # The text was scrubbed and cut; where that changed what it tells, the reason still holds.
+    finding = classifier.classify(ABNORMAL, cause.message)
+    return finding.remedy if finding.reason == cause.reason else REMEDIES.get(cause.reason, "")
 
 
 def succeeded_later(state: ServiceState, event: FailureEvent) -> bool:

@@ -97,6 +97,13 @@ def current(phases: Phases, open_since: int) -> tuple[str, int] | None:
     return under_way[-1] if under_way else None
 
 
+def of_update(phases: Phases, update_time: int) -> tuple[PhaseTimes, ...]:
+    """The phases of the newest update, which began at `update_time` (ms), as far as its events are read."""
+    if phases.begin < update_time - CLOCK_SLACK_MS:
+        return ()
+    return tuple(_newest_times(phases))
+
+
 def phase_times(steps: Collection[Step], succeeded_at: int | None = None) -> Iterator[PhaseTimes]:
     """The phases that have started, each from the first model's start to the last model's end.
 
@@ -151,14 +158,18 @@ def _ends(settling: Settling, begin: int) -> bool:
 
 def _newest_durations(phases: Phases) -> dict[str, int]:
     """Milliseconds of each phase that is over."""
+    return {
+        times.phase: times.ended_at - times.started_at
+        for times in _newest_times(phases)
+        if times.ended_at is not None
+    }
+
+
+def _newest_times(phases: Phases) -> Iterator[PhaseTimes]:
     steps = phases.steps
     succeeded_at = None
     settling = phases.settling
     if settling is not None and _ends(settling, phases.begin):
         steps = tuple(step for step in steps if step.time <= settling.settled_at + CLOCK_SLACK_MS)
         succeeded_at = settling.settled_at if settling.succeeded else None
-    return {
-        times.phase: times.ended_at - times.started_at
-        for times in phase_times(steps, succeeded_at)
-        if times.ended_at is not None
-    }
+    return phase_times(steps, succeeded_at)

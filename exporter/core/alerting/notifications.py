@@ -15,12 +15,12 @@ from urllib.parse import quote
 
 import msgspec
 
+from exporter.core.accounting.failure_cause import remedy_of
 from exporter.core.accounting.labels import ServiceView
 from exporter.core.accounting.service_state import FailureEvent, ServiceState
 from exporter.core.classifier.classifier import Classifier
-from exporter.core.classifier.remedies import REMEDIES
 from exporter.core.formats import iso
-from exporter.core.records import ABNORMAL, Model
+from exporter.core.records import Model
 from exporter.core.scrub import scrub
 
 ALERTNAME = "ModelArtsDeploymentFailure"
@@ -207,7 +207,7 @@ def _annotations(view: ServiceView, classifier: Classifier, links: Mapping[str, 
         "cause": cause.message if cause else "",
         "cause_reason": cause.reason if cause else _OTHER,
         "cause_time": iso(cause.occur_time) if cause else "",
-        "remedy": _remedy(cause, classifier),
+        "remedy": remedy_of(cause, classifier),
         "model": _models(state.settled.models if state.settled else ()),
         "recent_events": "\n".join(_line(failure) for failure in state.failure_events[-RECENT_EVENTS:]),
         **links,
@@ -231,14 +231,6 @@ def _name(state: ServiceState) -> str:
 
 def _models(models: Iterable[Model]) -> str:
     return scrub(", ".join(f"{model.model_name} {model.model_version}" for model in models), _LONGEST_MODELS)
-
-
-def _remedy(cause: FailureEvent | None, classifier: Classifier) -> str:
-    if cause is None:
-        return REMEDIES[_OTHER]
-    # The text was scrubbed and cut; where that changed what it tells, the reason still holds.
-    finding = classifier.classify(ABNORMAL, cause.message)
-    return finding.remedy if finding.reason == cause.reason else REMEDIES.get(cause.reason, "")
 
 
 def _line(failure: FailureEvent) -> str:

@@ -4,6 +4,7 @@ A read costs two requests, so a service is read often only while something happe
 
     its row in the list changed               at once, then three times more at `active_interval`
     it deploys, or its newest update is open  at `active_interval`; after half an hour less and less often
+    somebody said that it is being deployed   at once, then at `active_interval` until its update shows
     its last read failed                      after `active_interval`, doubled at each further failure
     nothing of the above                      once in `sweep_interval`, at a moment of its own
 
@@ -31,10 +32,20 @@ _MOST_DOUBLINGS = 10
 _USUAL_UPDATE_MS = 30 * 60 * 1000
 
 
+# Somebody who says that a deployment has begun says it a little later. As `wait` has it, a minute at most.
+BEGAN_BEFORE_MS = 60_000
+
+# If its update does not show, a service of which that was said is read often for so long: an entry may appear
+# that late in the log, unless `poll.lateness` says otherwise. It costs 120 requests.
+_EXPECTED_MS = 10 * 60 * 1000
+
+
 class Urgency(IntEnum):
     """Why a service is read; the most urgent one first."""
 
-    CHANGED = 0  # its row changed after its last good read: there is something that we do not know
+    # Its row changed, or somebody said that it is being deployed, after its last good read: there is
+    # something that we do not know.
+    CHANGED = 0
     ACTIVE = 1  # it is deploying, its newest update is open, or its row has just changed
     FAILING = 2  # its newest settled update failed, or its row says so
     QUIET = 3
@@ -73,9 +84,13 @@ class PollState(msgspec.Struct, frozen=True):
     tried_at: int | None = None  # when the last read began, whatever came of it
     succeeded_at: int | None = None  # when the last read that succeeded began
     full_at: int | None = None  # when the last read of the whole update log began
-    changed_at: int | None = None  # when its row last changed beyond its call totals
+    changed_at: int | None = (
+        None  # when its row last changed beyond its call totals, or a deployment was told
+    )
     failures: int = 0  # reads in a row that failed
     asked_why: int | None = None  # update_time of the failure for which the detail was read
+    told_at: int | None = None  # when somebody last said that it is being deployed
+    told_since: int = 0  # then: when (epoch, ms) the update may have begun
 
 
 class NextPoll(msgspec.Struct, frozen=True):
@@ -189,6 +204,15 @@ def _has_just_changed(poll_state: PollState, intervals: PollIntervals) -> bool:
     return poll_state.succeeded_at < poll_state.changed_at + _QUICK_LOOKS * intervals.active_interval
 
 
+def _is_update_expected(service: ServiceState, poll_state: PollState) -> bool:
+    """Whether somebody said that the service is being deployed, and no update of that shows yet."""
+    if poll_state.told_at is None:
+        return False
+    shows = service.newest is not None and service.newest.update_time >= poll_state.told_since
+    read_at = poll_state.told_at if poll_state.succeeded_at is None else poll_state.succeeded_at
+    return not shows and read_at < poll_state.told_at + _EXPECTED_MS
+
+
 def _age_of_activity(service: ServiceState) -> int | None:
     """For how long (ms) the newest deployment had gone on at the last good read; None: there is none."""
     deploying = service.row.status in DEPLOYING_STATUSES
@@ -204,6 +228,8 @@ def _active_interval(service: ServiceState, poll_state: PollState, intervals: Po
     """The ms between two reads while something happens to the service; None if the sweep is enough."""
     active = intervals.active_interval
     if _is_unread(poll_state) or _has_just_changed(poll_state, intervals):
+        return active
+    if _is_update_expected(service, poll_state):
         return active
     age = _age_of_activity(service)
     if age is None:
