@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
 from exporter.adapters.web.api import Api
-from exporter.adapters.web.auth import BasicAuth
+from exporter.adapters.web.auth import BasicAuth, PasswordChecker
 from exporter.adapters.web.message import API, Request, Response, Verdict, error_response, verdict
 from exporter.adapters.web.pages import Pages
 from exporter.adapters.web.snapshot import Page, Snapshot
@@ -104,7 +104,7 @@ class WebApp(Generic[P]):
         self._reload = reload
         self.max_requests = max_requests
         self.most_at_once = max_requests + _PAGES
-        self._policy = _Policy(BasicAuth({}), {})
+        self._policy = _Policy(BasicAuth({}, PasswordChecker()), {})
         known = StatusReader(snapshot, history, clock, remedy)
         pages, api = Pages(known, version, telemetry_path, healthy), Api(known)
         unwell = HTTPStatus.SERVICE_UNAVAILABLE
@@ -125,13 +125,12 @@ class WebApp(Generic[P]):
 
     def configure(self, users: Mapping[str, str], headers: Mapping[str, str]) -> None:
         """Let only these users in (bcrypt hash by name; none: everyone), and send these headers always."""
-        auth = self._policy.auth  # users that stay need not prove themselves again
-        self._policy = _Policy(auth if users == auth.users else BasicAuth(users), headers)
+        self._policy = _Policy(BasicAuth(users, self._policy.auth.checker), headers)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request."""
         policy = self._policy
-        allowed = await policy.auth.allows(request.headers.get("authorization", ""))
+        allowed = await policy.auth.allows(request.headers.get("authorization", ""), request.client)
         if allowed:
             response = await self._routed(request)
         elif allowed is None:

@@ -178,7 +178,7 @@ class WebServer:
 
     def _accept(self, listening: socket.socket) -> None:
         try:
-            accepted, _ = listening.accept()
+            accepted, (address, *_) = listening.accept()
         except (BlockingIOError, ConnectionError):
             return  # gone before we came to it
         except OSError:
@@ -195,7 +195,7 @@ class WebServer:
         except OSError:
             accepted.close()
             return
-        connection = Connection(stream, self._app, self._limiter, self._deadlines, self._on_error)
+        connection = Connection(stream, self._app, self._limiter, self._deadlines, self._on_error, address)
         task = self._loop.create_task(connection.run())
         task.add_done_callback(lambda _: stream.close())
         self._limiter.enter(task)
