@@ -250,7 +250,7 @@ class Exporter:
 
     def _replace(self, config: Config, answers: SimpleQueue[bool | StoreError]) -> None:
         try:
-            self.poller.check(self._factory.setups(config))
+            self.poller.check((project.name, project.project_id) for project in config.projects)
         except StoreError as error:  # the old configuration goes on, and so does what is shown
             answers.put(error)
             return

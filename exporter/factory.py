@@ -22,7 +22,6 @@ from exporter.core.alerting.notifications import Alert, LinkOptions, NotifierOpt
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.core.polling.schedule import PollIntervals
 from exporter.core.records import ServiceRow
-from exporter.core.source import Source
 from exporter.core.times import EpochMs
 from exporter.engine.fetch import FetchPool
 from exporter.engine.notifier import SendLoop
@@ -49,7 +48,7 @@ class Shard:
 
 
 # The keys that decide how a request reaches the cloud.
-_OF_THE_CONNECTION = ("tls", "proxy_url", "proxy_basic_auth", "timeout")
+_OF_THE_CONNECTION = ("tls", "proxy_url", "proxy_basic_auth")
 
 
 class _Built(NamedTuple):
@@ -59,6 +58,9 @@ class _Built(NamedTuple):
     resources: ProjectResources
     credential: Credential
     rate_limiter: RateLimiter
+    transport: HttpClient
+    source: ModelArtsSource
+    fetchers: FetchPool
 
 
 class ProjectFactory:
@@ -93,24 +95,32 @@ class ProjectFactory:
         ]
 
     def _build(self, project: Project, before: _Built | None) -> _Built:
-        if before is not None and before.section == project:
-            return before
+        if before is not None and _reads_alike(before.section, project):
+            before.transport.timeout_seconds = project.timeout / 1000
+            before.rate_limiter.limit(project.rate_limit)
+            before.fetchers.resize(project.concurrency)
+            return before._replace(section=project)
         metrics = _ProjectMetrics(self._metrics, project.name)
-        transport = HttpClient(
-            project.timeout / 1000,
-            _path(project.tls.ca_file),
-            insecure_skip_verify=project.tls.insecure_skip_verify,
-            proxy_url=project.proxy_url,
-            proxy_login=_login(project.proxy_basic_auth),
-        )
-        # What was learned of the cloud's limit stays true, whatever else the file changed.
-        learned = before.rate_limiter if before and _same(before, project, "endpoint", "project_id") else None
-        rate_limiter = RateLimiter(project.rate_limit, after=learned)
-        if before and _same(before, project, "project_id", "auth", *_OF_THE_CONNECTION):
-            credential = before.credential
+        if before is not None and _same(before, project, *_OF_THE_CONNECTION):
+            transport = before.transport
+            transport.timeout_seconds = project.timeout / 1000
         else:
-            credential = self._credential(project, transport, metrics)
-        source: Source = ModelArtsSource(
+            transport = HttpClient(
+                project.timeout / 1000,
+                _path(project.tls.ca_file),
+                insecure_skip_verify=project.tls.insecure_skip_verify,
+                proxy_url=project.proxy_url,
+                proxy_login=_login(project.proxy_basic_auth),
+            )
+        # What was learned of the cloud stays true, whatever else the file changed.
+        learned = before if before and _same(before, project, "endpoint", "project_id") else None
+        rate_limiter = RateLimiter(project.rate_limit, after=learned and learned.rate_limiter)
+        known = before.credential if before and _same(before, project, "project_id", "auth") else None
+        if known is not None and before is not None and transport is before.transport:
+            credential = known
+        else:
+            credential = self._credential(project, transport, metrics, known)
+        source = ModelArtsSource(
             project.endpoint,
             project.project_id,
             project.workspaces,
@@ -119,18 +129,24 @@ class ProjectFactory:
             metrics=metrics,
             clock=self._clock,
             transport=transport,
+            after=learned and learned.source,
         )
-        if not project.discovery:
-            source = StaticServices(source, project.services.ids)
+        fetchers = FetchPool(f"fetch-{project.name}", project.concurrency)
         resources = ProjectResources(
-            source,
-            FetchPool(f"fetch-{project.name}", project.concurrency),
+            source if project.discovery else StaticServices(source, project.services.ids),
+            fetchers,
             rate_limiter.stop,
             rate_limiter.rate,
         )
-        return _Built(project, resources, credential, rate_limiter)
+        return _Built(project, resources, credential, rate_limiter, transport, source, fetchers)
 
-    def _credential(self, project: Project, transport: HttpClient, metrics: "_ProjectMetrics") -> Credential:
+    def _credential(
+        self,
+        project: Project,
+        transport: HttpClient,
+        metrics: "_ProjectMetrics",
+        before: Credential | None,
+    ) -> Credential:
         auth = project.auth
         if auth.password is not None:
             user = auth.password
@@ -144,6 +160,7 @@ class ProjectFactory:
                 transport=transport,
                 metrics=metrics,
                 clock=self._clock,
+                after=before if isinstance(before, PasswordCredential) else None,
             )
         if auth.aksk is not None:
             key = auth.aksk
@@ -166,8 +183,16 @@ class ProjectFactory:
         return self._login_limiters.setdefault(user, LoginLimiter())
 
 
-def _same(before: _Built | None, project: Project, *keys: str) -> bool:
-    return before is not None and all(getattr(before.section, key) == getattr(project, key) for key in keys)
+def _same(before: _Built, project: Project, *keys: str) -> bool:
+    return all(getattr(before.section, key) == getattr(project, key) for key in keys)
+
+
+def _reads_alike(before: Project, project: Project) -> bool:
+    """Whether what reads by one section can go on by the other: at most its pace and the filter differ."""
+    changeable = ["timeout", "rate_limit", "concurrency"]
+    if project.discovery:
+        changeable.append("services")
+    return before == project.model_copy(update={key: getattr(before, key) for key in changeable})
 
 
 def _settings(config: Config, project: Project, shard: Shard, causes: Classifier) -> ProjectSettings:

@@ -21,7 +21,7 @@ from exporter.adapters.store.errors import StoreError
 from exporter.core.accounting.history import History
 from exporter.core.alerting.notifications import Alert, unconfirmed
 from exporter.core.times import EpochMs, Ticks
-from exporter.engine.changes import ChangeSet
+from exporter.engine.changes import ChangeSet, ProjectKey
 from exporter.engine.fetch import ListJob, PollJob, Result, list_services, poll_service
 from exporter.engine.held_counters import HeldCounters, Key
 from exporter.engine.project_poller import ProjectPoller, ProjectResources
@@ -187,11 +187,12 @@ class Poller:
 
     # --- the configuration -------------------------------------------------------------------------
 
-    def check(self, setups: Sequence[Setup]) -> None:
+    def check(self, keys: Iterable[ProjectKey]) -> None:
         """Raise `StoreError` if the store cannot tell what is known of a project that is new."""
-        for settings, _ in setups:
-            if settings.name not in self._projects:
-                self._repository.load(settings.key, self._clock())
+        known = {project.settings.key for project in self._projects.values()}
+        for key in keys:
+            if key not in known:
+                self._repository.load(key, self._clock())
 
     def configure(self, setups: Sequence[Setup], keep_deleted: int | None = None) -> bool:
         """Read these projects and no others. What stays the same goes on as if nothing had happened.
