@@ -1,9 +1,11 @@
 """A reload changes what the file changed and nothing else, seen from outside a running exporter."""
 
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
 
@@ -247,6 +249,32 @@ def test_a_service_that_is_left_out_and_taken_in_again_never_shows_older_calls(
         assert reload(exporter).status_code == 200
         # The first value that is shown is the newest one that ever was.
         assert until(lambda: value(exporter.metrics(), calls), lambda found: found is not None) == 1500
+
+
+@pytest.mark.parametrize("change", ["another project", "another id"])
+def test_a_project_that_comes_while_nothing_can_be_written_is_waited_for(
+    cloud: Cloud, url: str, tmp_path: Path, change: str
+) -> None:
+    other = cloud.add_project("f" * 32)
+    added = {
+        "another project": [project(url), project(url, "second", project_id=other)],
+        "another id": [project(url, project_id=other)],
+    }[change]
+    cloud.add_service(name="mnist")
+    config = configured(tmp_path, project(url))
+    with RunningExporter(tmp_path, config, "--web.enable-lifecycle") as exporter:
+        exporter.ready()
+        exporter.await_value(1, "modelarts_services")
+        store = tmp_path / "data" / "modelarts-exporter.db"
+        with closing(sqlite3.connect(store, isolation_level=None)) as another_program:
+            another_program.execute("BEGIN IMMEDIATE")
+            cloud.add_service(name="new")
+            exporter.await_value(0, "modelarts_exporter_store_writable")
+            assert exporter.get("/-/ready").status_code == 200
+            configured(tmp_path, *added)
+            assert "nothing is shown" in reload(exporter).text
+            waiting = exporter.get("/-/ready")
+            assert (waiting.status_code, waiting.text) == (503, f"Not listed yet: {added[-1]['name']}.\n")
 
 
 def test_of_two_reloads_at_once_the_newer_file_ends_in_force(cloud: Cloud, url: str, tmp_path: Path) -> None:
