@@ -387,6 +387,22 @@ def test_the_detail_tells_why_a_service_failed_where_no_event_does(cloud: Cloud,
     assert requests(cloud)["detail"] == 1
 
 
+def test_the_detail_is_asked_again_when_a_retry_in_place_has_failed_too(cloud: Cloud, clock: Clock) -> None:
+    cloud.detail["a"] = "No resources are available for the selected specification."
+    rig = started(cloud, clock)
+    begun = clock()
+    for attempt, error in enumerate((cloud.detail["a"], "ModelArts.3520: no port", "cannot mount obs"), 1):
+        cloud.update("a", begun, "RUNNING")
+        cloud.change("a", status="deploying")
+        rig.pass_time(5 * MINUTE)
+        cloud.detail["a"] = error
+        cloud.update("a", begun, "FAIL")
+        cloud.change("a", status="failed")
+        rig.pass_time(5 * MINUTE)
+        assert any(error in name for name in rig.lines())
+        assert requests(cloud)["detail"] == attempt
+
+
 def test_while_the_credential_is_refused_only_lists_are_tried(cloud: Cloud, clock: Clock) -> None:
     rig = started(cloud, clock)
     for endpoint in ("list", "logs", "events"):

@@ -75,7 +75,7 @@ class PollState(msgspec.Struct, frozen=True):
     full_at: int | None = None  # when the last read of the whole update log began
     changed_at: int | None = None  # when its row last changed beyond its call totals
     failures: int = 0  # reads in a row that failed
-    asked_why: int | None = None  # update_time of the failure for which the detail was read
+    asked_why: int | None = None  # begin (ms) of the failed attempt for which the detail was read
 
 
 class NextPoll(msgspec.Struct, frozen=True):
@@ -165,13 +165,15 @@ def update_time_filter(
 
 
 def wants_detail(service: ServiceState, poll_state: PollState) -> bool:
-    """Whether the detail's `error_msg` should be asked for: a failure that no event explains, once each."""
+    """Whether the detail's `error_msg` should be asked for: a failure that no event explains, once each.
+
+    An update that is retried in place may fail once more for another reason.
+    """
     return (
         service.failing
         and not service.is_explained
         and service.row.status == "failed"
-        and service.settled is not None
-        and poll_state.asked_why != service.settled.update_time
+        and poll_state.asked_why != service.attempt_begin
     )
 
 
