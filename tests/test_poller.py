@@ -590,6 +590,31 @@ def test_a_service_that_was_deleted_long_ago_is_forgotten_while_the_loop_runs(
     assert (rig.samples()[FAILED.format("a")], rig.samples()[UP.format("a")]) == (0, 1)
 
 
+def test_a_project_that_was_taken_out_long_ago_is_forgotten_and_is_new_when_it_comes_back(
+    cloud: Cloud, clock: Clock
+) -> None:
+    cloud.update("a", NOW - MINUTE, "FAIL")
+    rig = started(cloud, clock)
+    cloud.update("a", clock(), "FAIL")
+    rig.pass_time(HOUR)
+    both, other = [project("prod", cloud), project("other", Cloud(clock))], project("other", Cloud(clock))
+    key = ("prod", "0" * 32)
+    rig.poller.configure([other], keep_deleted=5 * HOUR)
+    rig.pass_time(4 * HOUR)
+    rig.poller.configure(both, keep_deleted=5 * HOUR)
+    rig.pass_time(MINUTE)
+    assert rig.scrape()[FAILED.format("a")] == 2
+    rig.poller.configure([other], keep_deleted=5 * HOUR)
+    rig.pass_time(4 * HOUR)
+    assert rig.store.service(key, "a") is not None
+    rig.pass_time(3 * HOUR)
+    assert (rig.store.service(key, "a"), rig.store.project(key)) == (None, None)
+    cloud.updates["a"].pop()
+    rig.poller.configure(both, keep_deleted=5 * HOUR)
+    rig.pass_time(MINUTE)
+    assert rig.samples()[FAILED.format("a")] == 1  # as at a very first start, history is counted
+
+
 def test_many_are_forgotten_second_by_second(clock: Clock) -> None:
     cloud = fleet(clock, 600)
     rig = started(cloud, clock)

@@ -197,7 +197,8 @@ class Poller:
     def configure(self, setups: Sequence[Setup], keep_deleted: int | None = None) -> bool:
         """Read these projects and no others. What stays the same goes on as if nothing had happened.
 
-        A service that was deleted longer ago than `keep_deleted` ms is forgotten; None: it never is.
+        A service that was deleted, or a project that was taken out, longer ago than `keep_deleted` ms is
+        forgotten; None: it never is.
         Returns whether the change is shown; it is not while the store cannot be written.
         """
         self._keep_deleted, self._forget_due = keep_deleted, self._ticks()
@@ -272,12 +273,16 @@ class Poller:
         return True
 
     def _forget(self) -> bool:
-        """Forget some services that were deleted long ago. Returns False if that could not be written."""
+        """Forget some of what was deleted, or not configured any more, long ago.
+
+        Returns False if that could not be written.
+        """
         tick, now = self._ticks(), self._clock()
         if self._keep_deleted is None or tick < self._forget_due:
             return True
         try:
-            more = self._repository.forget(EpochMs(now - self._keep_deleted), now)
+            configured = {project.settings.key for project in self._projects.values()}
+            more = self._repository.forget(configured, EpochMs(now - self._keep_deleted), now)
         except StoreError as error:
             return self._not_written(error)
         self._forget_due = Ticks(tick + (_FORGET_MORE_MS if more else _FORGET_EVERY_MS))
