@@ -25,6 +25,7 @@ import requests
 from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
 from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.connection import Deadlines
+from exporter.adapters.web.fair_queue import client_of
 from exporter.adapters.web.message import Request
 from exporter.adapters.web.server import WebServer
 from exporter.adapters.web.tls import TlsServer
@@ -531,6 +532,39 @@ def test_one_scrape_too_many_is_refused_and_everything_else_still_answers(world:
             assert requests.head(f"{base}/metrics", timeout=WAIT).status_code == 200
 
 
+def from_address(base: str, address: str, method: str, path: str) -> int:
+    """The status of the answer to a client at this address of loopback."""
+    host, port = base.split("//")[1].rsplit(":", 1)
+    with closing(http.client.HTTPConnection(host, int(port), WAIT, (address, 0))) as connection:
+        connection.request(method, path)
+        return connection.getresponse().status
+
+
+def test_who_asks_for_many_pages_keeps_nobody_else_from_one_or_from_a_reload(world: World) -> None:
+    world.go_on.clear()
+    answers: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+
+    def ask(address: str) -> None:
+        answers.put((address, from_address(base, address, "GET", "/")))
+
+    with serving(world.app()) as (_, base):
+        many = [threading.Thread(target=ask, args=("127.0.0.2",)) for _ in range(30)]
+        another = threading.Thread(target=ask, args=("127.0.0.1",))
+        for thread in many:
+            thread.start()
+        try:
+            # Eight are made, sixteen wait.
+            assert [answers.get(timeout=WAIT) for _ in range(6)] == [("127.0.0.2", 503)] * 6
+            another.start()
+            assert answers.get(timeout=WAIT) == ("127.0.0.2", 503)  # it has made room
+            assert from_address(base, "127.0.0.1", "POST", "/-/reload") == 200
+        finally:
+            world.go_on.set()
+            for thread in (*many, another):
+                thread.join()
+        assert sorted(answers.get() for _ in range(24)) == [("127.0.0.1", 200)] + [("127.0.0.2", 200)] * 23
+
+
 def test_many_scrapes_at_once_all_get_the_whole_page(world: World) -> None:
     world.page = Page(1_000_000)
     with serving(world.app(max_requests=16)) as (_, base):
@@ -832,7 +866,9 @@ def test_a_network_of_ipv6_is_one_client(world: World, guesser: str, other: str,
     async def ask(address: str, password: str) -> int:
         token = base64.b64encode(f"prometheus:{password}".encode()).decode()
         headers = {"authorization": f"Basic {token}"}
-        return (await app.answer(Request("GET", "/-/healthy", headers=headers, client=address))).status
+        return (
+            await app.answer(Request("GET", "/-/healthy", headers=headers, client=client_of(address)))
+        ).status
 
     async def all_at_once() -> int:
         guesses = [ask(guesser.format(number), "wrong") for number in range(1, 1 + 20)]

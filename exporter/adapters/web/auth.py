@@ -6,7 +6,6 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address
 
 import bcrypt
 
@@ -17,8 +16,6 @@ from exporter.adapters.web.fair_queue import FairQueue
 _MOST_WAITING = 16
 # bcrypt reads no more, and this library refuses what others cut off.
 _BCRYPT_BYTES = 72
-# A network of IPv6 at one place has 2^64 addresses (RFC 4291, section 2.5.1): all of them are one client.
-_INTERFACE_BITS = 64
 
 
 class PasswordChecker:
@@ -28,7 +25,7 @@ class PasswordChecker:
         # A hash costs 50 to 200 ms by design; a password that was right once is known by its SHA-256.
         self._right: dict[bytes, bytes] = {}
         # One at a time: guessing passwords may keep one core and one thread busy, never all.
-        self._queue = FairQueue(_MOST_WAITING)
+        self._queue = FairQueue(1, _MOST_WAITING)
 
     async def is_right(self, password: bytes, hashed: bytes, client: str) -> bool | None:
         """Whether this is the password; None: too many of this client's wait to be checked."""
@@ -61,11 +58,11 @@ class BasicAuth:
         self._hashes = {name.encode(): hashed.encode() for name, hashed in users.items()}
         self.checker = checker
 
-    async def allows(self, authorization: str, address: str) -> bool | None:
+    async def allows(self, authorization: str, client: str) -> bool | None:
         """Whether this `Authorization` header names a user with the right password.
 
-        None: too many passwords from this IP address wait to be checked. Clients at other addresses do not
-        wait for all of them, and a password that was right once does not wait at all.
+        None: too many passwords of this client wait to be checked. Other clients do not wait for all of them,
+        and a password that was right once does not wait at all.
         """
         if not self._hashes:
             return True
@@ -75,7 +72,7 @@ class BasicAuth:
         user, password = credentials
         # An unknown user costs as much time as a known one: names cannot be told by the clock.
         hashed = self._hashes.get(user, next(iter(self._hashes.values())))
-        right = await self.checker.is_right(password, hashed, _client(address))
+        right = await self.checker.is_right(password, hashed, client)
         return right and user in self._hashes
 
 
@@ -89,13 +86,3 @@ def _credentials(authorization: str) -> tuple[bytes, bytes] | None:
     except (binascii.Error, ValueError):  # ValueError: not ASCII
         return None
     return user, password
-
-
-def _client(address: str) -> str:
-    """Whom an IP address belongs to, as far as it tells."""
-    found = ip_address(address)
-    if not isinstance(found, IPv6Address):
-        return address
-    if found.ipv4_mapped is not None:  # a client of IPv4, at a socket that serves both
-        return str(found.ipv4_mapped)
-    return str(int(found) >> _INTERFACE_BITS)

@@ -66,7 +66,7 @@ class Connection:
         limiter: where the task that runs this is counted.
         deadlines: for the client.
         on_error: told of a failure that is not the client's, with where it happened.
-        client: its IP address.
+        client: who it is, see `fair_queue.client_of`.
 
     """
 

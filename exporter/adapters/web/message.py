@@ -19,7 +19,7 @@ class Request(NamedTuple):
         path: as sent, with its percent signs; whoever splits it decodes the parts.
         query: what followed the question mark, as sent.
         headers: by name in small letters.
-        client: the IP address that it came from.
+        client: whom the address belongs to that it came from, see `fair_queue.client_of`.
 
     """
 
