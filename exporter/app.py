@@ -254,7 +254,7 @@ class Exporter:
 
     def _replace(self, config: Config, answers: SimpleQueue[bool | StoreError]) -> None:
         try:
-            self.poller.check(self._factory.setups(config))
+            self.poller.check((project.name, project.project_id) for project in config.projects)
         except StoreError as error:  # the old configuration goes on, and so does what is shown
             answers.put(error)
             return
@@ -328,9 +328,15 @@ class Exporter:
 
     def ready(self) -> tuple[bool, str]:
         """Whether every project was listed once, or has said why not."""
-        projects = self._publisher.snapshot.projects
-        waiting = [project.name for project in projects if project.up is None]
-        if waiting or not projects:
+        listed = {
+            (project.name, project.project_id)
+            for project in self._publisher.snapshot.projects
+            if project.up is not None
+        }
+        # While nothing can be written, a project that a reload has added or changed is not shown at all.
+        wanted = self._config.projects
+        waiting = [project.name for project in wanted if (project.name, project.project_id) not in listed]
+        if waiting:
             return False, f"Not listed yet: {', '.join(waiting)}."
         return True, "Every project was listed, or has failed and said so."
 

@@ -22,7 +22,6 @@ from exporter.core.alerting.notifications import Alert, LinkOptions, NotifierOpt
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.core.polling.schedule import PollIntervals
 from exporter.core.records import ServiceRow
-from exporter.core.source import Source
 from exporter.core.times import EpochMs
 from exporter.engine.fetch import FetchPool
 from exporter.engine.notifier import SendLoop
@@ -49,7 +48,7 @@ class Shard:
 
 
 # The keys that decide how a request reaches the cloud.
-_OF_THE_CONNECTION = ("tls", "proxy_url", "proxy_basic_auth", "timeout")
+_OF_THE_CONNECTION = ("tls", "proxy_url", "proxy_basic_auth")
 
 
 class _Built(NamedTuple):
@@ -59,6 +58,9 @@ class _Built(NamedTuple):
     resources: ProjectResources
     credential: Credential
     rate_limiter: RateLimiter
+    transport: HttpClient
+    source: ModelArtsSource
+    fetchers: FetchPool
 
 
 class Access(NamedTuple):
@@ -122,18 +124,26 @@ class ProjectFactory:
         ]
 
     def _build(self, project: Project, before: _Built | None) -> _Built:
-        if before is not None and before.section == project:
-            return before
+        if before is not None and _reads_alike(before.section, project):
+            before.transport.timeout_seconds = project.timeout / 1000
+            before.rate_limiter.limit(project.rate_limit)
+            before.fetchers.resize(project.concurrency)
+            return before._replace(section=project)
         metrics = _ProjectMetrics(self._metrics, project.name)
-        transport = http_client(project, HttpClient)
-        # What was learned of the cloud's limit stays true, whatever else the file changed.
-        learned = before.rate_limiter if before and _same(before, project, "endpoint", "project_id") else None
-        rate_limiter = RateLimiter(project.rate_limit, after=learned)
-        if before and _same(before, project, "project_id", "auth", *_OF_THE_CONNECTION):
-            credential = before.credential
+        if before is not None and _same(before, project, *_OF_THE_CONNECTION):
+            transport = before.transport
+            transport.timeout_seconds = project.timeout / 1000
         else:
-            credential = self._credential(project, transport, metrics)
-        source: Source = ModelArtsSource(
+            transport = http_client(project, HttpClient)
+        # What was learned of the cloud stays true, whatever else the file changed.
+        learned = before if before and _same(before, project, "endpoint", "project_id") else None
+        rate_limiter = RateLimiter(project.rate_limit, after=learned and learned.rate_limiter)
+        known = before.credential if before and _same(before, project, "project_id", "auth") else None
+        if known is not None and before is not None and transport is before.transport:
+            credential = known
+        else:
+            credential = self._credential(project, transport, metrics, known)
+        source = ModelArtsSource(
             project.endpoint,
             project.project_id,
             project.workspaces,
@@ -143,17 +153,17 @@ class ProjectFactory:
             clock=self._clock,
             transport=transport,
             on_answer=self._on_answer,
+            after=learned and learned.source,
         )
-        if not project.discovery:
-            source = StaticServices(source, project.services.ids)
+        fetchers = FetchPool(f"fetch-{project.name}", project.concurrency)
         resources = ProjectResources(
-            source,
-            FetchPool(f"fetch-{project.name}", project.concurrency),
+            source if project.discovery else StaticServices(source, project.services.ids),
+            fetchers,
             rate_limiter.stop,
             rate_limiter.rate,
             rate_limiter.has_spare,
         )
-        return _Built(project, resources, credential, rate_limiter)
+        return _Built(project, resources, credential, rate_limiter, transport, source, fetchers)
 
     def access(self, project: Project, transport: HttpClient, *, domain_scope: bool = False) -> Access:
         """What a command needs that asks a project by itself.
@@ -162,7 +172,7 @@ class ProjectFactory:
         most four times in five minutes.
         """
         metrics = _ProjectMetrics(self._metrics, project.name)
-        credential = self._credential(project, transport, metrics, domain_scope=domain_scope)
+        credential = self._credential(project, transport, metrics, None, domain_scope=domain_scope)
         return Access(credential, RateLimiter(project.rate_limit), metrics)
 
     def _credential(
@@ -170,6 +180,7 @@ class ProjectFactory:
         project: Project,
         transport: HttpClient,
         metrics: "_ProjectMetrics",
+        before: Credential | None,
         *,
         domain_scope: bool = False,
     ) -> Credential:
@@ -189,6 +200,7 @@ class ProjectFactory:
                 transport=transport,
                 metrics=metrics,
                 clock=self._clock,
+                after=before if isinstance(before, PasswordCredential) else None,
             )
         if auth.aksk is not None:
             key = auth.aksk
@@ -211,8 +223,16 @@ class ProjectFactory:
         return self._login_limiters.setdefault(user, LoginLimiter())
 
 
-def _same(before: _Built | None, project: Project, *keys: str) -> bool:
-    return before is not None and all(getattr(before.section, key) == getattr(project, key) for key in keys)
+def _same(before: _Built, project: Project, *keys: str) -> bool:
+    return all(getattr(before.section, key) == getattr(project, key) for key in keys)
+
+
+def _reads_alike(before: Project, project: Project) -> bool:
+    """Whether what reads by one section can go on by the other: at most its pace and the filter differ."""
+    changeable = ["timeout", "rate_limit", "concurrency"]
+    if project.discovery:
+        changeable.append("services")
+    return before == project.model_copy(update={key: getattr(before, key) for key in changeable})
 
 
 def _settings(config: Config, project: Project, shard: Shard, causes: Classifier) -> ProjectSettings:

@@ -120,7 +120,7 @@ class Fleet:
         """A project, listed `age` ms ago."""
         count = sum(project == name for project, _ in self.services)
         listed_at = None if up is None else EpochMs(self.now - age)
-        self.statuses.append(ProjectStatus(name, up, error, count, listed_at))
+        self.statuses.append(ProjectStatus(name, f"id of {name}", up, error, count, listed_at))
 
     def service(
         self,

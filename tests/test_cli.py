@@ -21,7 +21,7 @@ import yaml
 
 from exporter.cli import COMMANDS, main
 from exporter.emulator import DEFAULT_PROJECT, Cloud, Server
-from exporter.emulator.faults import error, html
+from exporter.emulator.faults import Endpoint, Fault, error, html, no_answer
 
 from .commands import POLL, Config, access_key, configured, password, project, samples, value
 from .live.processes import PATIENCE_SECONDS, Process, until
@@ -395,6 +395,86 @@ def test_once_finds_the_cause_that_only_the_detail_tells(
     (info,) = samples(result.out, "modelarts_service_last_failure_info")
     assert info.labels["message"] == "ModelArts.3520: no port"
     assert Counter(request.endpoint for request in cloud.requests)["detail"] == 1
+
+
+@pytest.mark.parametrize("endpoint", ["token", "list", "logs", "events", "detail"])
+def test_once_asks_again_after_a_429(
+    command: Command, cloud: Cloud, url: str, tmp_path: Path, endpoint: Endpoint
+) -> None:
+    service_id = cloud.add_service(name="mnist")
+    cloud.add_update(service_id, "FAIL")
+    cloud.set_status(service_id, "failed", error_msg="ModelArts.3520: no port")
+    too_often = error(429, "APIG.0308", "too often", headers={"Retry-After": "0"}, endpoint=endpoint, times=3)
+    cloud.faults.add(too_often)
+    result = command("once", f"--config.file={configured(tmp_path, project(url))}")
+    told, *summary = result.err.splitlines()
+    assert "waiting" in told
+    assert "project=prod" in told
+    assert (result.code, summary) == (0, ["prod: 1 services, all were read."])
+    (info,) = samples(result.out, "modelarts_service_last_failure_info")
+    assert info.labels["message"] == "ModelArts.3520: no port"
+    assert Counter(request.endpoint for request in cloud.requests)[endpoint] == 4
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "summary"),
+    [
+        ("token", "prod: the list could not be read: Signing in failed with HTTP 429"),
+        ("list", "prod: the list could not be read: Listing the services failed with HTTP 429"),
+        ("logs", "prod: 9 services, 9 could not be read."),
+        ("events", "prod: 9 services, 9 could not be read."),
+    ],
+)
+def test_once_waits_for_no_429_that_lasts_for_an_hour(
+    command: Command, cloud: Cloud, url: str, tmp_path: Path, endpoint: Endpoint, summary: str
+) -> None:
+    for number in range(9):
+        cloud.add_service(name=f"service-{number}")
+    wait = {"Retry-After": "3600"}
+    cloud.faults.add(error(429, "APIG.0308", "too often", headers=wait, endpoint=endpoint, times=None))
+    result = command("once", f"--config.file={configured(tmp_path, project(url))}")
+    assert result.code == 1
+    assert f"\n{summary}" in result.err
+    assert "The command waits for 300 s at most." in result.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        no_answer(endpoint="detail", times=None),
+        error(429, "APIG.0308", "too often", headers={"Retry-After": "3600"}, endpoint="detail", times=None),
+        error(401, "APIG.0301", "Incorrect IAM authentication", endpoint="detail", times=None),
+        error(403, "ModelArts.0203", "Forbidden", endpoint="detail", times=None),
+    ],
+    ids=["no answer", "429", "401", "403"],
+)
+def test_once_fails_if_it_could_not_read_why_a_service_failed(
+    command: Command, cloud: Cloud, url: str, tmp_path: Path, fault: Fault
+) -> None:
+    service_id = cloud.add_service(name="mnist")
+    cloud.add_update(service_id, "FAIL")
+    cloud.set_status(service_id, "failed", error_msg="ModelArts.3520: no port")
+    cloud.faults.add(fault)
+    result = command("once", f"--config.file={configured(tmp_path, project(url))}")
+    *_, services, cause = result.err.splitlines()
+    assert (result.code, services) == (1, "prod: 1 services, all were read.")
+    assert cause.startswith("prod: the cause of 1 of the failures could not be read: ")
+
+
+def test_once_counts_no_service_as_read_that_only_the_store_knows(
+    command: Command, cloud: Cloud, url: str, tmp_path: Path
+) -> None:
+    service_id = cloud.add_service(name="mnist")
+    for number in range(5):
+        cloud.add_service(name=f"service-{number}")
+    stored = [f"--config.file={configured(tmp_path, project(url, concurrency=1))}", "--storage.path=store"]
+    assert command("once", *stored).code == 0
+    cloud.add_update(service_id, "FAIL")
+    refused = error(401, "APIG.0301", "Incorrect IAM authentication", endpoint="logs", times=None)
+    cloud.faults.add(refused)
+    result = command("once", *stored)
+    assert result.code == 1
+    assert "\nprod: 6 services, 6 could not be read.\n" in result.err
 
 
 def by_token_file(url: str, directory: Path) -> Config:

@@ -387,6 +387,22 @@ def test_the_detail_tells_why_a_service_failed_where_no_event_does(cloud: Cloud,
     assert requests(cloud)["detail"] == 1
 
 
+def test_the_detail_is_asked_again_when_a_retry_in_place_has_failed_too(cloud: Cloud, clock: Clock) -> None:
+    cloud.detail["a"] = "No resources are available for the selected specification."
+    rig = started(cloud, clock)
+    begun = clock()
+    for attempt, error in enumerate((cloud.detail["a"], "ModelArts.3520: no port", "cannot mount obs"), 1):
+        cloud.update("a", begun, "RUNNING")
+        cloud.change("a", status="deploying")
+        rig.pass_time(5 * MINUTE)
+        cloud.detail["a"] = error
+        cloud.update("a", begun, "FAIL")
+        cloud.change("a", status="failed")
+        rig.pass_time(5 * MINUTE)
+        assert any(error in name for name in rig.lines())
+        assert requests(cloud)["detail"] == attempt
+
+
 def test_while_the_credential_is_refused_only_lists_are_tried(cloud: Cloud, clock: Clock) -> None:
     rig = started(cloud, clock)
     for endpoint in ("list", "logs", "events"):
@@ -572,6 +588,31 @@ def test_a_service_that_was_deleted_long_ago_is_forgotten_while_the_loop_runs(
     cloud.updates["a"].clear()  # as the API's retention does
     rig.pass_time(MINUTE)
     assert (rig.samples()[FAILED.format("a")], rig.samples()[UP.format("a")]) == (0, 1)
+
+
+def test_a_project_that_was_taken_out_long_ago_is_forgotten_and_is_new_when_it_comes_back(
+    cloud: Cloud, clock: Clock
+) -> None:
+    cloud.update("a", NOW - MINUTE, "FAIL")
+    rig = started(cloud, clock)
+    cloud.update("a", clock(), "FAIL")
+    rig.pass_time(HOUR)
+    both, other = [project("prod", cloud), project("other", Cloud(clock))], project("other", Cloud(clock))
+    key = ("prod", "0" * 32)
+    rig.poller.configure([other], keep_deleted=5 * HOUR)
+    rig.pass_time(4 * HOUR)
+    rig.poller.configure(both, keep_deleted=5 * HOUR)
+    rig.pass_time(MINUTE)
+    assert rig.scrape()[FAILED.format("a")] == 2
+    rig.poller.configure([other], keep_deleted=5 * HOUR)
+    rig.pass_time(4 * HOUR)
+    assert rig.store.service(key, "a") is not None
+    rig.pass_time(3 * HOUR)
+    assert (rig.store.service(key, "a"), rig.store.project(key)) == (None, None)
+    cloud.updates["a"].pop()
+    rig.poller.configure(both, keep_deleted=5 * HOUR)
+    rig.pass_time(MINUTE)
+    assert rig.samples()[FAILED.format("a")] == 1  # as at a very first start, history is counted
 
 
 def test_many_are_forgotten_second_by_second(clock: Clock) -> None:

@@ -1,20 +1,22 @@
 """A reload changes what the file changed and nothing else, seen from outside a running exporter."""
 
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 import requests
 
-from exporter.emulator import Cloud, Server
-from exporter.emulator.faults import error
+from exporter.emulator import Cloud, Server, Switches
+from exporter.emulator.faults import error, slow
 
-from .commands import POLL, RunningExporter, configured, password, project, value
-from .live.processes import PATIENCE_SECONDS, until
+from .commands import POLL, Config, RunningExporter, configured, password, project, value
+from .live.processes import PATIENCE_SECONDS, free_port, until
 
 RELOADS = 10
 
@@ -95,17 +97,96 @@ def test_a_file_that_is_the_same_asks_the_cloud_for_nothing(cloud: Cloud, url: s
         before = asked(cloud)
         for _ in range(RELOADS):
             assert reload(exporter).status_code == 200
-        # Another rate concerns what reads, which then lists anew; the token is still good.
-        configured(tmp_path, project(url, rate_limit=99), poll=rarely)
-        assert reload(exporter).status_code == 200
-        until(lambda: asked(cloud)["list"], lambda count: count == before["list"] + 1)
-        after = asked(cloud)
+        # Neither does one that changes the pace, or how services are named.
+        for changes in ({"rate_limit": 99}, {"timeout": "9s"}, {"concurrency": 2}, {"concurrency": 9}):
+            configured(tmp_path, project(url, **changes), poll=rarely, metrics={"failure_message": False})
+            assert reload(exporter).status_code == 200
+        assert exporter.end() == 0
+        assert asked(cloud) == before
     assert before["token"] == 1
-    assert {name: after[name] - before[name] for name in ("token", "logs", "events")} == {
-        "token": 0,
-        "logs": 0,
-        "events": 0,
-    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workspaces": ["0", "abc"]},
+        {"tls": {"insecure_skip_verify": True}},
+        {"proxy_url": "none"},
+        {"services": {"include_names": ["service-.*"]}},
+        {"discovery": False, "services": {"ids": ["{}"]}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_another_way_to_the_cloud_or_another_list_is_listed_at_once_with_the_token_that_is_there(
+    cloud: Cloud, url: str, tmp_path: Path, changes: Config
+) -> None:
+    for number in range(5):
+        service_id = cloud.add_service(name=f"service-{number}")
+        cloud.add_update(service_id, "SUCCESS")
+    if "ids" in changes.get("services", ()):
+        changes = {**changes, "services": {"ids": [service_id]}}
+    with cloud.lock:
+        cloud.switches = Switches(max_limit=10)  # which takes several requests to find out
+    rarely = {"interval": "1h", "active_interval": "1h", "sweep_interval": "1h", "lateness": "5s"}
+    with RunningExporter(
+        tmp_path, configured(tmp_path, project(url), poll=rarely), "--web.enable-lifecycle"
+    ) as exporter:
+        exporter.ready()
+        read = "modelarts_service_last_poll_timestamp_seconds{"
+        until(lambda: exporter.metrics().count(read), lambda count: count == 5)
+        before = asked(cloud)
+        configured(tmp_path, project(url, **changes), poll=rarely)
+        assert reload(exporter).status_code == 200
+        more = before + Counter(
+            {"list": len(changes.get("workspaces", "0"))} if changes.get("discovery", True) else {"detail": 1}
+        )
+        until(lambda: asked(cloud), lambda count: count >= more)
+        assert exporter.end() == 0
+    assert asked(cloud) == more
+
+
+def test_a_new_deadline_holds_from_the_next_request_on(cloud: Cloud, url: str, tmp_path: Path) -> None:
+    cloud.add_service(name="mnist")
+    with RunningExporter(
+        tmp_path, configured(tmp_path, project(url, timeout="45s")), "--web.enable-lifecycle"
+    ) as exporter:
+        exporter.ready()
+        configured(tmp_path, project(url, timeout="1s"))
+        assert reload(exporter).status_code == 200
+        with cloud.lock:
+            cloud.faults.add(slow(60, endpoint="list", times=None))
+        until(lambda: "cannot list services" in exporter.output())
+        with cloud.lock:
+            cloud.faults.clear()
+        exporter.await_value(1, "modelarts_up")
+    assert asked(cloud)["token"] == 1
+
+
+def test_a_way_to_iam_that_a_reload_repairs_is_taken_at_once(cloud: Cloud, url: str, tmp_path: Path) -> None:
+    rarely = {**POLL, "interval": "1h"}
+    wrong = configured(tmp_path, project(url, proxy_url=f"http://127.0.0.1:{free_port()}"), poll=rarely)
+    with RunningExporter(tmp_path, wrong, "--web.enable-lifecycle") as exporter:
+        exporter.ready()
+        assert "Signing in failed" in exporter.output()
+        configured(tmp_path, project(url), poll=rarely)
+        assert reload(exporter).status_code == 200
+        exporter.await_value(1, "modelarts_up")
+
+
+def test_iam_that_wants_not_to_be_asked_is_not_asked_another_way(
+    cloud: Cloud, url: str, tmp_path: Path
+) -> None:
+    with cloud.lock:
+        wait = {"Retry-After": "600"}
+        cloud.faults.add(error(429, "IAM.0429", "too many requests", headers=wait, endpoint="token"))
+    config = configured(tmp_path, project(url))
+    with RunningExporter(tmp_path, config, "--web.enable-lifecycle") as exporter:
+        exporter.ready()
+        for number in range(RELOADS):
+            configured(tmp_path, project(url, tls={"insecure_skip_verify": number % 2 == 0}))
+            assert reload(exporter).status_code == 200
+        assert exporter.end() == 0
+    assert asked(cloud)["token"] == 1
 
 
 def test_no_request_goes_out_during_a_pause_whatever_a_reload_changes(
@@ -168,6 +249,32 @@ def test_a_service_that_is_left_out_and_taken_in_again_never_shows_older_calls(
         assert reload(exporter).status_code == 200
         # The first value that is shown is the newest one that ever was.
         assert until(lambda: value(exporter.metrics(), calls), lambda found: found is not None) == 1500
+
+
+@pytest.mark.parametrize("change", ["another project", "another id"])
+def test_a_project_that_comes_while_nothing_can_be_written_is_waited_for(
+    cloud: Cloud, url: str, tmp_path: Path, change: str
+) -> None:
+    other = cloud.add_project("f" * 32)
+    added = {
+        "another project": [project(url), project(url, "second", project_id=other)],
+        "another id": [project(url, project_id=other)],
+    }[change]
+    cloud.add_service(name="mnist")
+    config = configured(tmp_path, project(url))
+    with RunningExporter(tmp_path, config, "--web.enable-lifecycle") as exporter:
+        exporter.ready()
+        exporter.await_value(1, "modelarts_services")
+        store = tmp_path / "data" / "modelarts-exporter.db"
+        with closing(sqlite3.connect(store, isolation_level=None)) as another_program:
+            another_program.execute("BEGIN IMMEDIATE")
+            cloud.add_service(name="new")
+            exporter.await_value(0, "modelarts_exporter_store_writable")
+            assert exporter.get("/-/ready").status_code == 200
+            configured(tmp_path, *added)
+            assert "nothing is shown" in reload(exporter).text
+            waiting = exporter.get("/-/ready")
+            assert (waiting.status_code, waiting.text) == (503, f"Not listed yet: {added[-1]['name']}.\n")
 
 
 def test_of_two_reloads_at_once_the_newer_file_ends_in_force(cloud: Cloud, url: str, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import pytest
 
 from exporter.adapters.store import schema
 from exporter.adapters.store.database import (
+    Change,
     DamagedRecordError,
     PastChange,
     ProjectChange,
@@ -496,7 +497,7 @@ def test_a_program_that_holds_the_file_is_waited_for_by_the_next_commits(directo
 def forget_all(store: Store, absent_until: int, now: int) -> int:
     """Call it until nothing is left to do; returns how often that was."""
     calls = 1
-    while store.forget(absent_until, now):
+    while store.forget({PROD, TEST}, absent_until, now):
         calls += 1
     return calls
 
@@ -545,7 +546,7 @@ def test_one_call_forgets_a_page_at_most() -> None:
 def test_since_when_a_service_is_absent_has_a_checksum_too(directory: Path) -> None:
     with closing(Store.open(str(directory))) as store:
         store.commit([service("a", present=False), service("b", present=False)])
-        store.forget(0, 1000)
+        store.forget({PROD}, 0, 1000)
         assert dict(store.services(PROD, present=False)) == {"a": b"account", "b": b"account"}
     with closing(sqlite3.connect(directory / DB)) as file, file:
         file.execute("UPDATE service SET absent_since = 7 WHERE service_id = 'a'")
@@ -562,6 +563,61 @@ def test_a_damaged_service_is_not_made_good_by_the_look_for_what_can_be_forgotte
         assert dict(store.services(PROD)) == {"a": None}
         forget_all(store, absent_until=1000, now=2000)
         assert dict(store.services(PROD)) == {}
+
+
+def of_project(project: tuple[str, str], count: int) -> list[Change]:
+    services = [ServiceChange(project, f"{number:04}", b"account", present=True) for number in range(count)]
+    return [ProjectChange(project, b"p"), *services, PastChange(project, "0000", b"texts")]
+
+
+def test_a_project_that_is_not_configured_for_long_is_forgotten_with_its_services(directory: Path) -> None:
+    with closing(Store.open(str(directory))) as store:
+        store.commit([*of_project(PROD, 3), *of_project(TEST, 600)])
+        assert not store.forget({PROD}, 0, 1000)
+        assert not store.forget({PROD}, 999, 2000)
+        assert store.project(TEST) == b"p"
+    with closing(Store.open(str(directory))) as store:
+        calls = 0
+        while store.forget({PROD}, 1000, 3000):
+            calls += 1
+            assert store.project(TEST) is None
+            # One that comes back meanwhile loses nothing more.
+            left = dict(store.services(TEST))
+            assert not store.forget({PROD, TEST}, 1000, 3000)
+            assert dict(store.services(TEST)) == left
+        assert calls == 3
+        assert (dict(store.services(TEST, present=None)), store.past(TEST, "0000")) == ({}, None)
+        assert (store.project(PROD), len(dict(store.services(PROD)))) == (b"p", 3)
+        assert store.past(PROD, "0000") == b"texts"
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_project_that_comes_back_counts_from_its_last_going(written: bool) -> None:
+    with closing(Store.open("")) as store:
+        store.commit(of_project(PROD, 1))
+        store.forget((), 0, 1000)
+        if written:
+            store.commit([ProjectChange(PROD, b"p")])
+        else:
+            store.forget({PROD}, 1000, 2000)
+        store.forget((), 1000, 3000)
+        assert not store.forget((), 2999, 4000)
+        assert store.project(PROD) == b"p"
+        assert store.forget((), 3000, 5000)
+        assert store.project(PROD) is None
+
+
+def test_a_damaged_project_stays_damaged_until_it_is_forgotten(directory: Path) -> None:
+    with closing(Store.open(str(directory))) as store:
+        store.commit(of_project(PROD, 1))
+    with closing(sqlite3.connect(directory / DB)) as file, file:
+        file.execute("UPDATE project SET blob = x'00'")
+    with closing(Store.open(str(directory))) as store:
+        store.forget((), 0, 1000)
+        with pytest.raises(DamagedRecordError):
+            store.project(PROD)
+        assert store.forget((), 1000, 2000)
+        assert store.project(PROD) is None
 
 
 def test_the_room_of_what_was_forgotten_is_used_again(directory: Path) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import gzip
+import http.client
+import queue
 import select
 import shutil
 import socket
@@ -12,7 +14,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +25,7 @@ import requests
 from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
 from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.connection import Deadlines
+from exporter.adapters.web.fair_queue import client_of
 from exporter.adapters.web.message import Request
 from exporter.adapters.web.server import WebServer
 from exporter.adapters.web.tls import TlsServer
@@ -529,6 +532,39 @@ def test_one_scrape_too_many_is_refused_and_everything_else_still_answers(world:
             assert requests.head(f"{base}/metrics", timeout=WAIT).status_code == 200
 
 
+def from_address(base: str, address: str, method: str, path: str) -> int:
+    """The status of the answer to a client at this address of loopback."""
+    host, port = base.split("//")[1].rsplit(":", 1)
+    with closing(http.client.HTTPConnection(host, int(port), WAIT, (address, 0))) as connection:
+        connection.request(method, path)
+        return connection.getresponse().status
+
+
+def test_who_asks_for_many_pages_keeps_nobody_else_from_one_or_from_a_reload(world: World) -> None:
+    world.go_on.clear()
+    answers: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+
+    def ask(address: str) -> None:
+        answers.put((address, from_address(base, address, "GET", "/")))
+
+    with serving(world.app()) as (_, base):
+        many = [threading.Thread(target=ask, args=("127.0.0.2",)) for _ in range(30)]
+        another = threading.Thread(target=ask, args=("127.0.0.1",))
+        for thread in many:
+            thread.start()
+        try:
+            # Eight are made, sixteen wait.
+            assert [answers.get(timeout=WAIT) for _ in range(6)] == [("127.0.0.2", 503)] * 6
+            another.start()
+            assert answers.get(timeout=WAIT) == ("127.0.0.2", 503)  # it has made room
+            assert from_address(base, "127.0.0.1", "POST", "/-/reload") == 200
+        finally:
+            world.go_on.set()
+            for thread in (*many, another):
+                thread.join()
+        assert sorted(answers.get() for _ in range(24)) == [("127.0.0.1", 200)] + [("127.0.0.2", 200)] * 23
+
+
 def test_many_scrapes_at_once_all_get_the_whole_page(world: World) -> None:
     world.page = Page(1_000_000)
     with serving(world.app(max_requests=16)) as (_, base):
@@ -720,6 +756,165 @@ def test_who_guesses_many_passwords_holds_up_nobody_who_is_known(
                 thread.join()
         assert statuses == [503] * (40 - 16) + [401] * 16
         assert len(checks) == 16
+
+
+class Guessers:
+    """Clients at several addresses of loopback, whose passwords are checked when the test says so."""
+
+    def __init__(self, base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._port = int(base.rsplit(":", 1)[1])
+        self._permits = threading.Semaphore(0)
+        self._check = bcrypt.checkpw
+        self._threads: list[threading.Thread] = []
+        self.checked: list[str] = []
+        self.answers: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+        monkeypatch.setattr(bcrypt, "checkpw", self._checkpw)
+
+    def _checkpw(self, password: bytes, known: bytes) -> bool:
+        self.checked.append(password.decode())
+        assert self._permits.acquire(timeout=WAIT)
+        return self._check(password, known)
+
+    def ask(self, address: str, password: str = "") -> None:
+        """Ask from there, with this password or a wrong one of its own; the answer is put in `answers`."""
+        token = base64.b64encode(f"prometheus:{password or address}".encode()).decode()
+
+        def talk() -> None:
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, WAIT, (address, 0))
+            with closing(connection):
+                connection.request("GET", "/metrics", headers={"Authorization": f"Basic {token}"})
+                self.answers.put((address, connection.getresponse().status))
+
+        self._threads.append(threading.Thread(target=talk))
+        self._threads[-1].start()
+
+    def answered(self, number: int) -> list[tuple[str, int]]:
+        """The next so many answers."""
+        return [self.answers.get(timeout=WAIT) for _ in range(number)]
+
+    def check(self, number: int) -> None:
+        """Let so many passwords be checked."""
+        self._permits.release(number)
+
+    def end(self) -> None:
+        """Answer everybody."""
+        self.check(1000)
+        for thread in self._threads:
+            thread.join()
+
+
+@contextmanager
+def guessing(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guessers]:
+    with serving(world.app(), Config(users=USERS)) as (_, base):
+        guessers = Guessers(base, monkeypatch)
+        try:
+            yield guessers
+        finally:
+            guessers.end()
+
+
+def test_who_guesses_many_passwords_keeps_out_nobody_at_another_address(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with guessing(world, monkeypatch) as guessers:
+        for _ in range(60):
+            guessers.ask("127.0.0.2")
+        # One is checked, 15 wait.
+        assert guessers.answered(60 - 16) == [("127.0.0.2", 503)] * (60 - 16)
+        guessers.ask("127.0.0.1", "s3cret")
+        assert guessers.answered(1) == [("127.0.0.2", 503)]  # it has made room
+        guessers.check(2)
+        assert guessers.answered(2) == [("127.0.0.2", 401), ("127.0.0.1", 200)]
+        assert guessers.checked[:2] == ["127.0.0.2", "s3cret"]
+
+
+def test_guessers_at_more_addresses_than_may_wait_keep_nobody_out_either(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with guessing(world, monkeypatch) as guessers:
+        for number in range(2, 2 + 16):
+            guessers.ask(f"127.0.0.{number}")
+            guessers.ask(f"127.0.0.{number}")
+        assert {status for _, status in guessers.answered(16)} == {503}
+        first = guessers.checked[0]
+        guessers.check(1)
+        assert guessers.answered(1) == [(first, 401)]
+        guessers.ask(first)
+        guessers.ask(first)
+        assert guessers.answered(1) == [(first, 503)]  # there was room for one
+        guessers.ask("127.0.0.1", "s3cret")
+        assert guessers.answered(1) == [(first, 503)]  # it has had its turn, so it makes room
+        guessers.check(1000)
+        assert ("127.0.0.1", 200) in guessers.answered(16)
+        assert "s3cret" in guessers.checked[:17]
+
+
+@pytest.mark.parametrize(
+    ("guesser", "other", "scraper_gets"),
+    [
+        ("2001:db8::{}", "2001:db8:0:1::1", 200),
+        ("2001:db8::{}", "2001:db8::ffff", 503),  # the same network, so the same client
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", 200),
+        ("192.0.2.1", "::ffff:192.0.2.1", 503),
+        ("fe80::{}%eth0", "fe80:0:0:1::1", 200),
+    ],
+)
+def test_a_network_of_ipv6_is_one_client(world: World, guesser: str, other: str, scraper_gets: int) -> None:
+    app = world.app()
+    app.configure(USERS, {})
+
+    async def ask(address: str, password: str) -> int:
+        token = base64.b64encode(f"prometheus:{password}".encode()).decode()
+        headers = {"authorization": f"Basic {token}"}
+        return (
+            await app.answer(Request("GET", "/-/healthy", headers=headers, client=client_of(address)))
+        ).status
+
+    async def all_at_once() -> int:
+        guesses = [ask(guesser.format(number), "wrong") for number in range(1, 1 + 20)]
+        return (await asyncio.gather(*guesses, ask(other, "s3cret")))[-1]
+
+    assert asyncio.run(all_at_once()) == scraper_gets
+
+
+def test_whose_client_goes_while_it_waits_gives_its_turn_to_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, checks = world.app(), []
+    app.configure(USERS, {})
+
+    def wrong(password: bytes, known: bytes) -> bool:
+        del known
+        checks.append(password)
+        return False
+
+    monkeypatch.setattr(bcrypt, "checkpw", wrong)
+
+    async def some_go() -> list[int]:
+        tokens = [base64.b64encode(f"prometheus:{number}".encode()).decode() for number in range(6)]
+        tasks = [
+            asyncio.create_task(app.answer(Request("GET", "/", headers={"authorization": f"Basic {token}"})))
+            for token in tokens
+        ]
+        await asyncio.sleep(0)
+        for gone in (tasks[0], tasks[2], tasks[3]):  # the first has its turn, the others wait
+            gone.cancel()
+        return [answer.status for answer in await asyncio.gather(tasks[1], tasks[4], tasks[5])]
+
+    assert asyncio.run(some_go()) == [401] * 3
+    assert [password for password in checks if password != b"0"] == [b"1", b"4", b"5"]
+
+
+def test_a_user_whom_a_reload_leaves_alone_need_not_prove_the_password_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(world.app(), Config(users=USERS)) as (server, base):
+        assert get(f"{base}/metrics", auth=("prometheus", "s3cret")).status_code == 200
+        assert get(f"{base}/metrics", auth=("long", "a" * 72)).status_code == 200
+        monkeypatch.setattr(bcrypt, "checkpw", lambda password, known: False)
+        server.configure(Config(users={**USERS, "new": hashed("two"), "long": hashed("three")}))
+        assert get(f"{base}/metrics", auth=("prometheus", "s3cret")).status_code == 200
+        assert get(f"{base}/metrics", auth=("long", "a" * 72)).status_code == 401
 
 
 def test_a_reload_exchanges_users_and_headers(world: World) -> None:

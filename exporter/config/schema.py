@@ -173,7 +173,8 @@ class Store(Section):
     keep_deleted: PositiveMilliseconds = Field(
         default=90 * 86_400_000,
         description="A service that was deleted longer ago than this is forgotten, with its counts and "
-        "texts; until then one that comes back keeps its counts. With less than the month for which the API "
+        "texts, and so is a project that was taken out of this file, with all of its services; until then "
+        "one that comes back keeps its counts. With less than the month for which the API "
         "keeps its logs, the entries of one that comes back could be counted twice.",
     )
 

@@ -152,7 +152,8 @@ class WebFile(Section):
     http_server_config: HttpServer = Field(default=HttpServer(), description="Headers.")
     basic_auth_users: Mapping[str, Annotated[str, HASH]] = Field(
         default_factory=dict,
-        description="Users, each with the bcrypt hash of the password. Every path needs one of them. Empty: "
+        description="Users, each with the bcrypt hash of the password. Every path needs one of them. While "
+        "many passwords are tried, the IP addresses that they come from take turns. Empty: "
         "no password is needed.",
     )
 

@@ -51,6 +51,7 @@ class ProjectStatus(NamedTuple):
     """How reading a project goes, for the pages and for readiness."""
 
     name: str
+    project_id: str
     up: bool | None  # None: not listed yet
     error: str
     services: int

@@ -145,9 +145,16 @@ class FetchPool:
 
     def __init__(self, name: str, count: int) -> None:
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._name, self._count = name, 0
+        self.resize(count)
+
+    def resize(self, count: int) -> None:
+        """Go on with another number of threads; what is under way is finished."""
+        for number in range(self._count, count):
+            Thread(target=self._serve, name=f"{self._name}-{number}", daemon=True).start()
+        for _ in range(count, self._count):
+            self._work.put(None)
         self._count = count
-        for number in range(count):
-            Thread(target=self._serve, name=f"{name}-{number}", daemon=True).start()
 
     def submit(self, work: Callable[[], None]) -> None:
         """Queue the work."""
@@ -155,8 +162,7 @@ class FetchPool:
 
     def stop(self) -> None:
         """Let every thread end after what it does now."""
-        for _ in range(self._count):
-            self._work.put(None)
+        self.resize(0)
 
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:

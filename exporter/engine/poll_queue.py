@@ -192,8 +192,7 @@ class PollQueue:
     def detail_read(self, state: ServiceState) -> None:
         """The detail of a service's newest update was read; it is not asked for again."""
         service_id = state.row.service_id
-        asked_why = state.settled and state.settled.update_time
-        poll_state = msgspec.structs.replace(self._poll_states[service_id], asked_why=asked_why)
+        poll_state = msgspec.structs.replace(self._poll_states[service_id], asked_why=state.attempt_begin)
         self._poll_states[service_id] = poll_state
 
     def _take(self, urgency: Urgency) -> str | None:

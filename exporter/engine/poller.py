@@ -21,7 +21,7 @@ from exporter.adapters.store.errors import StoreError
 from exporter.core.accounting.history import History
 from exporter.core.alerting.notifications import Alert, unconfirmed
 from exporter.core.times import EpochMs, Ticks
-from exporter.engine.changes import ChangeSet
+from exporter.engine.changes import ChangeSet, ProjectKey
 from exporter.engine.fetch import Job, Result, fetch
 from exporter.engine.held_counters import HeldCounters, Key
 from exporter.engine.project_poller import ProjectPoller, ProjectResources
@@ -191,16 +191,18 @@ class Poller:
 
     # --- the configuration -------------------------------------------------------------------------
 
-    def check(self, setups: Sequence[Setup]) -> None:
+    def check(self, keys: Iterable[ProjectKey]) -> None:
         """Raise `StoreError` if the store cannot tell what is known of a project that is new."""
-        for settings, _ in setups:
-            if settings.name not in self._projects:
-                self._repository.load(settings.key, self._clock())
+        known = {project.settings.key for project in self._projects.values()}
+        for key in keys:
+            if key not in known:
+                self._repository.load(key, self._clock())
 
     def configure(self, setups: Sequence[Setup], keep_deleted: int | None = None) -> bool:
         """Read these projects and no others. What stays the same goes on as if nothing had happened.
 
-        A service that was deleted longer ago than `keep_deleted` ms is forgotten; None: it never is.
+        A service that was deleted, or a project that was taken out, longer ago than `keep_deleted` ms is
+        forgotten; None: it never is.
         Returns whether the change is shown; it is not while the store cannot be written.
         """
         self._keep_deleted, self._forget_due = keep_deleted, self._ticks()
@@ -278,12 +280,16 @@ class Poller:
         return True
 
     def _forget(self) -> bool:
-        """Forget some services that were deleted long ago. Returns False if that could not be written."""
+        """Forget some of what was deleted, or not configured any more, long ago.
+
+        Returns False if that could not be written.
+        """
         tick, now = self._ticks(), self._clock()
         if self._keep_deleted is None or tick < self._forget_due:
             return True
         try:
-            more = self._repository.forget(EpochMs(now - self._keep_deleted), now)
+            configured = {project.settings.key for project in self._projects.values()}
+            more = self._repository.forget(configured, EpochMs(now - self._keep_deleted), now)
         except StoreError as error:
             return self._not_written(error)
         self._forget_due = Ticks(tick + (_FORGET_MORE_MS if more else _FORGET_EVERY_MS))

@@ -97,6 +97,7 @@ class ProjectPoller:
     def reconfigure(self, settings: ProjectSettings, resources: ProjectResources, tick: Ticks) -> None:
         """Go on with other settings. With other resources, what is under way is asked for again."""
         replaced = resources is not self.resources
+        filter_changed = settings.selection != self.settings.selection
         for service_id in self._state.reconfigure(settings):
             self._queue.end(service_id)
         if replaced:
@@ -107,7 +108,8 @@ class ProjectPoller:
             self._under_way = 0
             self._audits.abandon()
         elif self._list_due is not None:
-            self._list_due = Ticks(min(self._list_due, self._list_begun + settings.intervals.interval))
+            due = tick if filter_changed else Ticks(self._list_begun + settings.intervals.interval)
+            self._list_due = min(self._list_due, due)
         self._queue.reconfigure(settings.intervals, settings.concurrency, self._state.services.values(), tick)
 
     def stop(self) -> None:

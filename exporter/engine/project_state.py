@@ -302,4 +302,5 @@ class ProjectState:
 
     def status(self) -> ProjectStatus:
         """How reading it goes."""
-        return ProjectStatus(self.settings.name, self.up, self.error, len(self.services), self.listed_at)
+        name, project_id = self.settings.key
+        return ProjectStatus(name, project_id, self.up, self.error, len(self.services), self.listed_at)

@@ -1,6 +1,6 @@
 """Projects and services in the store: what its records hold, and which changes are worth a write."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -138,9 +138,12 @@ class Repository:
             self._histories_before[key, service_id] = before
         return before
 
-    def forget(self, absent_until: EpochMs, now: EpochMs) -> bool:
-        """Forget a part of the services that were deleted by `absent_until`. Returns whether more is left."""
-        return self._store.forget(absent_until, now)
+    def forget(self, configured: Collection[ProjectKey], absent_until: EpochMs, now: EpochMs) -> bool:
+        """Forget a part of what was deleted, or not configured any more, by `absent_until`.
+
+        Returns whether more is left.
+        """
+        return self._store.forget(configured, absent_until, now)
 
     def size(self) -> int:
         """Bytes on disk."""

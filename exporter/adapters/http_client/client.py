@@ -70,7 +70,8 @@ class HttpClient:
     Nothing is read from a .netrc file: its credentials would replace ours.
 
     Args:
-        timeout_seconds: for a whole exchange, from the lookup of the name to the last byte.
+        timeout_seconds: for a whole exchange, from the lookup of the name to the last byte. It may be set
+            anew, for the exchanges that begin afterwards.
         ca_file: PEM file of the authorities to trust; None: see `trust`.
         insecure_skip_verify: do not check certificates.
         proxy_url: None: that of the environment, if it names one; `NO_PROXY`: none.
@@ -87,7 +88,7 @@ class HttpClient:
         proxy_url: str | None = None,
         proxy_login: Callable[[], tuple[str, str]] | None = None,
     ) -> None:
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
         self._ca_file = ca_file
         self._insecure_skip_verify = insecure_skip_verify
         self._proxy_url = proxy_url
@@ -113,7 +114,7 @@ class HttpClient:
         return urlsplit(select_proxy(url, dict(self._proxies(url))) or "").netloc.rpartition("@")[2]
 
     def _exchange(self, asked: requests.Request) -> Answer:
-        exchange = Exchange(self._timeout_seconds, asked.url)
+        exchange = Exchange(self.timeout_seconds, asked.url)
         before = current.set(exchange)
         try:
             request = asked.prepare()

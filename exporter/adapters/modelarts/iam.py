@@ -63,6 +63,8 @@ class PasswordCredential:
         transport: TLS, proxy and timeout, as for the project.
         metrics: is told of each request.
         clock: ms since the epoch.
+        after: the credential of the same user and project that this one takes over from, with its token, and
+            with IAM's word that it is asked too often. Other failures may be those of the old transport.
 
     """
 
@@ -78,6 +80,7 @@ class PasswordCredential:
         transport: HttpClient,
         metrics: TokenMetrics,
         clock: Callable[[], int],
+        after: "PasswordCredential | None" = None,
     ) -> None:
         # The catalogue of all other services would be most of the answer, and nobody reads it.
         self._url = f"{iam_endpoint.rstrip('/').removesuffix('/v3')}/v3/auth/tokens?nocatalog=true"
@@ -93,6 +96,8 @@ class PasswordCredential:
         self._token: _Token | None = None
         self._failure: RemoteError | None = None
         self._failed_until = 0  # ms, on the limiter's clock
+        if after is not None:
+            self._token, self._failure, self._failed_until = after.handover()
 
     def lease(self) -> "TokenLease":
         """The present token, or a new one. Raises `Refused`, or why IAM could not be asked."""
@@ -106,6 +111,14 @@ class PasswordCredential:
                     if token is None or now >= token.ends_at:
                         raise
             return TokenLease(self, token)
+
+    def handover(self) -> tuple[_Token | None, RemoteError | None, int]:
+        """The token, and until when (ms, on the limiter's clock) IAM wants not to be asked.
+
+        It does not wait for the lock, which a thread holds for as long as it signs in.
+        """
+        failure = self._failure if isinstance(self._failure, Throttled) else None
+        return self._token, failure, self._failed_until
 
     def refuse(self, token: _Token, message: str, *, final: bool) -> None:
         """The cloud refused this token: the next lease signs in, unless another thread already did."""

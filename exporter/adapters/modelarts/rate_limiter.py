@@ -60,6 +60,12 @@ class RateLimiter:
                     self._changed.notify_all()
         raise Stopping("The exporter is stopping.")
 
+    def limit(self, limit_per_second: float) -> None:
+        """Go on with another configured `rate_limit`; what was learned, a pause and who waits stay."""
+        with self._changed:
+            self._bucket = self._bucket.with_limit(limit_per_second, self._clock())
+            self._changed.notify_all()
+
     @property
     def bucket(self) -> TokenBucket:
         """What is known of the cloud's limit."""

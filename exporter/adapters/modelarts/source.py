@@ -53,6 +53,7 @@ class ModelArtsSource:
         clock: ms since the epoch.
         transport: sends the requests.
         on_answer: is given each answer, on the thread that sent the request.
+        after: the source of the same cloud that this one takes over from, with what it has learned.
 
     """
 
@@ -68,14 +69,15 @@ class ModelArtsSource:
         clock: Callable[[], int],
         transport: HttpClient,
         on_answer: OnAnswer | None = None,
+        after: "ModelArtsSource | None" = None,
     ) -> None:
         self._workspaces = tuple(workspaces)
         self._clock = clock
         base = f"{endpoint.rstrip('/')}/v1/{quote(project_id, safe='')}/services"
         self._client = ApiClient(base, transport, credential, rate_limiter, metrics, clock, on_answer)
         # What is learned of the two endpoints is learned apart: they need not be built alike.
-        self._list_paging = LearnedPaging()
-        self._event_paging = LearnedPaging()
+        self.list_paging: LearnedPaging = after.list_paging if after else LearnedPaging()
+        self.event_paging: LearnedPaging = after.event_paging if after else LearnedPaging()
 
     def list_services(self) -> ServiceList:
         """Every service of every configured workspace; if one of these fails, all of it does."""
@@ -83,7 +85,7 @@ class ModelArtsSource:
         rows: dict[str, ServiceRow] = {}
         complete, malformed = True, 0
         for workspace in self._workspaces:
-            listing = read_list(partial(self._list_page, workspace, times), self._list_paging)
+            listing = read_list(partial(self._list_page, workspace, times), self.list_paging)
             complete = complete and listing.complete
             for row in listing.rows:
                 if row is None:
@@ -135,7 +137,7 @@ class ModelArtsSource:
             names.append(page.service_name)
             return page
 
-        events = read_events(fetch, after, lambda: times.began, self._event_paging)
+        events = read_events(fetch, after, lambda: times.began, self.event_paging)
         return EventWindow(events, times.began, after, names[-1], times.answered)
 
     def _list_page(self, workspace: str, times: ReadTimes, query: Query) -> ResultPage[ServiceRow | None]:

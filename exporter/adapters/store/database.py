@@ -3,10 +3,10 @@
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -56,7 +56,7 @@ Change = ServiceChange | ProjectChange | PastChange
 Table = Literal["project", "service", "past"]
 # The columns of each table that its checksum covers beside the blob, in that order; not those that are null.
 _KEYS: dict[Table, tuple[str, ...]] = {
-    "project": ("name", "project_id"),
+    "project": ("name", "project_id", "unconfigured_since"),
     "service": ("project_name", "project_id", "service_id", "present", "absent_since"),
     "past": ("project_name", "project_id", "service_id"),
 }
@@ -141,9 +141,9 @@ class Store:
         """A project's blob."""
         with told(self._path):
             row = self._connection.execute(
-                "SELECT blob, sum FROM project WHERE name = ? AND project_id = ?", project
+                "SELECT blob, sum, unconfigured_since FROM project WHERE name = ? AND project_id = ?", project
             ).fetchone()
-        return None if row is None else self._checked(*row, *project)
+        return None if row is None else self._checked(*row[:2], *project, row[2])
 
     def services(
         self, project: tuple[str, str], *, present: bool | None = True
@@ -228,8 +228,8 @@ class Store:
         with told(self._path), self._connection:  # commits, or rolls back whatever happened
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(
-                "INSERT INTO project VALUES (?, ?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET blob = excluded.blob, sum = excluded.sum",
+                "INSERT INTO project VALUES (?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE SET"
+                " blob = excluded.blob, sum = excluded.sum, unconfigured_since = NULL",
                 projects,
             )
             self._connection.executemany(
@@ -243,11 +243,12 @@ class Store:
                 pasts,
             )
 
-    def forget(self, absent_until: int, now: int) -> bool:
+    def forget(self, configured: Collection[tuple[str, str]], absent_until: int, now: int) -> bool:
         """Forget services, and their texts, that are absent since `absent_until` (ms) or longer.
 
-        One that went since the last call counts as absent since `now`. A call takes a part of what there is
-        to do, of up to a page; returns whether more is left.
+        The same holds for a project that is not `configured` since then, with all of its services. What went
+        since the last call counts as absent since `now`. A call takes a part of what there is to do, of up to
+        a page; returns whether more is left.
         """
         keys = ", ".join(_KEYS["service"])
         with told(self._path), self._connection:
@@ -261,20 +262,67 @@ class Store:
                 " WHERE present = 0 AND absent_since <= ? LIMIT ?",
                 (absent_until, _PAGE),
             ).fetchall()
-            if new or old:
+            old += self._services_of_no_project(configured, _PAGE - len(old))
+            dated, ended = self._unconfigured_projects(configured, absent_until, now)
+            if new or old or dated or ended:
                 self._connection.execute("BEGIN IMMEDIATE")
-            for row, blob, checksum, *key in new:
-                # A damaged one stays damaged.
-                after = _checksum(blob, *key[:-1], now) if _intact(blob, checksum, *key) else checksum
-                self._connection.execute(
-                    "UPDATE service SET absent_since = ?, sum = ? WHERE rowid = ?", (now, after, row)
-                )
-            for row, *key in old:
+            for row in new:
+                self._date("service", row, now)
+            for row, since in dated:
+                self._date("project", row, since)
+            for number, *key in old:
                 self._connection.execute(
                     "DELETE FROM past WHERE project_name = ? AND project_id = ? AND service_id = ?", key
                 )
-                self._connection.execute("DELETE FROM service WHERE rowid = ?", (row,))
-        return _PAGE in (len(new), len(old))
+                self._connection.execute("DELETE FROM service WHERE rowid = ?", (number,))
+            # Its services are of no project then, and next. Should it come back before all of them are
+            # forgotten, its first list is a first start: those that are left are known, the others history.
+            self._connection.executemany("DELETE FROM project WHERE rowid = ?", ended)
+        return bool(ended) or _PAGE in (len(new), len(old))
+
+    def _date(self, table: Table, row: Sequence[Any], since: int | None) -> None:
+        """Write the last of a row's keys, since when it is absent."""
+        number, blob, checksum, *key = row
+        # A damaged one stays damaged.
+        after = _checksum(blob, *key[:-1], since) if _intact(blob, checksum, *key) else checksum
+        self._connection.execute(
+            f"UPDATE {table} SET {_KEYS[table][-1]} = ?, sum = ? WHERE rowid = ?",  # noqa: S608 - our own names
+            (since, after, number),
+        )
+
+    def _unconfigured_projects(
+        self, configured: Collection[tuple[str, str]], absent_until: int, now: int
+    ) -> tuple[list[tuple[Sequence[Any], int | None]], list[tuple[int]]]:
+        """The rows of projects with the date that they are to get, and the rowids of those to forget."""
+        dated: list[tuple[Sequence[Any], int | None]] = []
+        ended = []
+        for row in self._connection.execute(
+            "SELECT rowid, blob, sum, name, project_id, unconfigured_since FROM project"
+        ):
+            number, _, _, *project, since = row
+            if tuple(project) in configured:
+                dated += [(row, None)] if since is not None else []
+            elif since is None:
+                dated.append((row, now))
+            elif since <= absent_until:
+                ended.append((number,))
+        return dated, ended
+
+    def _services_of_no_project(
+        self, configured: Collection[tuple[str, str]], most: int
+    ) -> list[tuple[int, str, str, str]]:
+        """The rowid and the key of services whose project was forgotten."""
+        found: list[tuple[int, str, str, str]] = []
+        for project in self._connection.execute(
+            "SELECT project_name, project_id FROM service EXCEPT SELECT name, project_id FROM project"
+        ):
+            if project not in configured:
+                found += self._connection.execute(
+                    "SELECT rowid, project_name, project_id, service_id FROM service"
+                    " WHERE project_name = ? AND project_id = ? LIMIT ?",
+                    (*project, most - len(found)),
+                ).fetchall()
+        return found
 
     def size(self) -> int:
         """Bytes on disk, the write-ahead log included; 0 in memory. Any thread may ask."""

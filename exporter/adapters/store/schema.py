@@ -54,6 +54,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE service ADD COLUMN absent_since INTEGER",
         "CREATE INDEX absent ON service (absent_since) WHERE present = 0",
     ),
+    (
+        # Since when (ms) a project is not configured; null while it is, and until the next look likewise.
+        "ALTER TABLE project ADD COLUMN unconfigured_since INTEGER",
+    ),
 )
 
 

@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
 from exporter.adapters.web.api import Api
-from exporter.adapters.web.auth import BasicAuth
+from exporter.adapters.web.auth import BasicAuth, PasswordChecker
+from exporter.adapters.web.fair_queue import FairQueue
 from exporter.adapters.web.message import API, Request, Response, Verdict, error_response, verdict
 from exporter.adapters.web.pages import Pages
 from exporter.adapters.web.read_now import ReadNow
@@ -36,8 +37,12 @@ _PACKED = ("text/html", "text/css", "application/json")
 _PACKED_FROM_BYTES = 1024
 _PACK_LEVEL = 3
 
-# Pages that are made at the same time; a browser asks for few, and more only wait for one another.
+# Pages that are made at the same time; a browser asks for few, and more only wait for one another. Twice as
+# many may wait: that takes a second or two, after which readers reload anyhow.
 _PAGES = 8
+_PAGES_WAITING = 16
+# A reload is asked for by people and by what renews files; each reads the newest file when its turn comes.
+_RELOADS_WAITING = 8
 # Of `/-/poll`: each takes a millisecond, and a flood of them must not keep pages waiting.
 _POLLS = 2
 
@@ -51,11 +56,11 @@ class _Policy(NamedTuple):
     headers: Mapping[str, str]
 
 
-class _Limit(asyncio.Semaphore):
-    """How many answers of a kind are made at the same time; one more is refused."""
+class _Limit(FairQueue):
+    """How many answers of a kind are made at the same time, and how many more wait; one more is refused."""
 
-    def __init__(self, most: int, kind: str) -> None:
-        super().__init__(most)
+    def __init__(self, most: int, kind: str, waiting: int = 0) -> None:
+        super().__init__(most, most + waiting)
         self.refusal = f"{most} {kind} are under way already, try later"
 
 
@@ -111,11 +116,11 @@ class WebApp(Generic[P]):
         self._reload = reload
         self.max_requests = max_requests
         self.most_at_once = max_requests + _PAGES + _POLLS
-        self._policy = _Policy(BasicAuth({}), {})
+        self._policy = _Policy(BasicAuth({}, PasswordChecker()), {})
         known = StatusReader(snapshot, history, clock, remedy)
         pages, api = Pages(known, version, telemetry_path, healthy), Api(known)
         unwell = HTTPStatus.SERVICE_UNAVAILABLE
-        self._page_limit = _Limit(_PAGES, "pages")
+        self._page_limit = _Limit(_PAGES, "pages", _PAGES_WAITING)
         # By path; HEAD goes where GET goes. A telemetry path of `/` takes the page's place.
         self._routes = {
             "/": _Route({"GET": pages.overview}, self._page_limit),
@@ -124,7 +129,7 @@ class WebApp(Generic[P]):
             f"{API}/services": _Route({"GET": api.services}, self._page_limit),
             "/-/healthy": _Route({"GET": lambda _: verdict(healthy(), unwell)}),
             "/-/ready": _Route({"GET": lambda _: verdict(ready(), unwell)}),
-            "/-/reload": _Route({"POST": self._reloaded}, self._page_limit),
+            "/-/reload": _Route({"POST": self._reloaded}, _Limit(1, "reloads", _RELOADS_WAITING)),
             "/-/poll": _Route(
                 {"POST": ReadNow(snapshot, read_now, elsewhere).answer}, _Limit(_POLLS, "requests to poll")
             ),
@@ -135,13 +140,12 @@ class WebApp(Generic[P]):
 
     def configure(self, users: Mapping[str, str], headers: Mapping[str, str]) -> None:
         """Let only these users in (bcrypt hash by name; none: everyone), and send these headers always."""
-        auth = self._policy.auth  # users that stay need not prove themselves again
-        self._policy = _Policy(auth if users == auth.users else BasicAuth(users), headers)
+        self._policy = _Policy(BasicAuth(users, self._policy.auth.checker), headers)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request."""
         policy = self._policy
-        allowed = await policy.auth.allows(request.headers.get("authorization", ""))
+        allowed = await policy.auth.allows(request.headers.get("authorization", ""), request.client)
         if allowed:
             response = await self._routed(request)
         elif allowed is None:
@@ -167,9 +171,9 @@ class WebApp(Generic[P]):
             return error_response(request.path, HTTPStatus.METHOD_NOT_ALLOWED, sentence, headers)
         if route.limit is None:
             return handler(request)
-        if route.limit.locked():
-            return error_response(request.path, HTTPStatus.SERVICE_UNAVAILABLE, route.limit.refusal)
-        async with route.limit:
+        async with route.limit.turn(request.client) as has_turn:
+            if not has_turn:
+                return error_response(request.path, HTTPStatus.SERVICE_UNAVAILABLE, route.limit.refusal)
             return await asyncio.to_thread(lambda: _packed(handler(request), request))
 
     def _route(self, path: str) -> _Route | None:

@@ -66,6 +66,7 @@ class Connection:
         limiter: where the task that runs this is counted.
         deadlines: for the client.
         on_error: told of a failure that is not the client's, with where it happened.
+        client: who it is, see `fair_queue.client_of`.
 
     """
 
@@ -76,12 +77,14 @@ class Connection:
         limiter: ConnectionLimiter,
         deadlines: Deadlines,
         on_error: Callable[[str], None],
+        client: str,
     ) -> None:
         self._stream = stream
         self._app = app
         self._limiter = limiter
         self._deadlines = deadlines
         self._on_error = on_error
+        self._client = client
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
 
     async def run(self) -> None:
@@ -135,7 +138,7 @@ class Connection:
             while size <= _BODY_BYTES:
                 event = await self._event()
                 if isinstance(event, h11.EndOfMessage):
-                    return _parsed(head)
+                    return _parsed(head)._replace(client=self._client)
                 size += len(event.data) if isinstance(event, h11.Data) else 0
         except h11.RemoteProtocolError as error:
             raise self._refusal(error) from None

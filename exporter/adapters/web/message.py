@@ -19,6 +19,7 @@ class Request(NamedTuple):
         path: as sent, with its percent signs; whoever splits it decodes the parts.
         query: what followed the question mark, as sent.
         headers: by name in small letters.
+        client: whom the address belongs to that it came from, see `fair_queue.client_of`.
 
     """
 
@@ -26,6 +27,7 @@ class Request(NamedTuple):
     path: str
     query: str = ""
     headers: Mapping[str, str] = {}
+    client: str = "127.0.0.1"
 
     @classmethod
     def parse(cls, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Self:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.connection import Connection, Deadlines
 from exporter.adapters.web.connection_limiter import ConnectionLimiter
+from exporter.adapters.web.fair_queue import client_of
 from exporter.adapters.web.stream import Stream
 from exporter.adapters.web.tls import TlsServer, server_context
 
@@ -33,8 +34,8 @@ _PAUSE_SECONDS = 0.1
 _GRACE_SECONDS = 0.5
 # What it waits for those that were cut off.
 _CUT_SECONDS = 0.4
-# Threads beyond those that make answers: one for a password, one to look at files.
-_OTHER_THREADS = 2
+# Threads beyond those that make answers: one for a password, one for a reload, one to look at files.
+_OTHER_THREADS = 3
 # Connections that wait to be accepted: more than any number of scrapers opens at once.
 _BACKLOG = 128
 # A certificate is renewed days before the old one ends, but a password that was taken back should end soon.
@@ -178,7 +179,7 @@ class WebServer:
 
     def _accept(self, listening: socket.socket) -> None:
         try:
-            accepted, _ = listening.accept()
+            accepted, (address, *_) = listening.accept()
         except (BlockingIOError, ConnectionError):
             return  # gone before we came to it
         except OSError:
@@ -195,7 +196,9 @@ class WebServer:
         except OSError:
             accepted.close()
             return
-        connection = Connection(stream, self._app, self._limiter, self._deadlines, self._on_error)
+        connection = Connection(
+            stream, self._app, self._limiter, self._deadlines, self._on_error, client_of(address)
+        )
         task = self._loop.create_task(connection.run())
         task.add_done_callback(lambda _: stream.close())
         self._limiter.enter(task)

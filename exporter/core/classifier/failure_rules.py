@@ -49,6 +49,20 @@ FAILURES = (
         "service event table, model event page; a build may take 30 minutes",
         clauses=((r"\b(?:buil|creat)\w{1,4}\b(?! container)|构建|创建|制作", _IMAGE, _FAILED),),
     ),
+    # A container says "exited with code"; these words are of the tools that build.
+    FailureRule(
+        "image_build",
+        "image_build",
+        Evidence.SPECIFIC,
+        "words of Docker, BuildKit and pip",
+        patterns=(
+            r"\breturned a non zero code\b|\bfailed to solve\b|\bexecutor failed running\b|\bbuild context\b",
+            r"\bno matching distribution found\b|\bcould not find a version that satisfies\b",
+            rf"\b(?:building (?:\w{{1,20}} ){{0,3}}image|image build) ?: .{{0,200}}(?:{_FAILED})",
+            r"(?:构建|制作).{0,6}镜像 ?:.{0,100}(?:失败|错误|非零)",
+        ),
+        clauses=((r"\bdockerfile\b|\bdocker build\b", _FAILED + r"|\bexited\b|错误"),),
+    ),
     FailureRule(
         "image_build",
         "image_build",
@@ -72,6 +86,8 @@ FAILURES = (
             r"\bfailed to pull\b|\berr image (?:never )?pull\b|\bimage pull back ?off\b",
             r"\bback ?off pulling image\b|\bpull access denied\b|\binvalid image name\b",
             r"\bmanifest unknown\b",
+            # The URLs of a registry: its root, and the parts of an image (OCI Distribution Specification).
+            rf"https?://\S{{1,200}}/v2/(?:[^\w/]|\S{{1,200}}/(?:manifests|blobs)/).{{0,100}}(?:x509|\bcertificate\b|{_FAILED})",
             r"拉取.{0,10}(?:失败|超时)",
         ),
         clauses=(
@@ -88,9 +104,10 @@ FAILURES = (
         "words of Linux, CUDA, Python and Kubernetes",
         patterns=(
             r"\boom\b|\bout of .{0,10}memory\b|\bmemory (?:overflow|leak)",
-            r"\bcannot allocate memory\b|\bmemory ?error\b",
-            r"[内显]存(?:溢出|泄[漏露]|超限)",
+            r"\bcannot allocate memory\b|\bmemory ?error\b|\bmemory cgroup\b",
+            r"[内显]存.{0,6}(?:溢出|泄[漏露]|超限|[耗用]尽)",
         ),
+        clauses=((r"\bmemory\b", r"\bexhaust\w{0,4}\b|\bused up\b"),),
     ),
     FailureRule(
         "crash",
@@ -142,7 +159,44 @@ FAILURES = (
         Evidence.SPECIFIC,
         "service event table row 16; codes 3520 to 3522 (services, running, instances), 4860, 4861",
         patterns=(_CODE + r"(?:352[0-2]|486[01]|0116)\b", r"\bquotas?\b", r"配额"),
-        clauses=((r"(?<!time )(?<!memory )\blimit\b|上限", r"\b(?:exceed|reach)\w{0,3}\b|超|达"),),
+    ),
+    # Before the quota: these limits are those of the container itself.
+    FailureRule(
+        "out_of_memory",
+        "startup",
+        Evidence.SPECIFIC,
+        "troubleshooting pages, words of Kubernetes",
+        clauses=(
+            (r"\bmemory\b", r"\bexceed\w{0,3}\b"),
+            (r"\bmemory\b", r"\blimits?\b", r"\b(?:reach|over)\w{0,3}\b"),
+            (r"[内显]存", r"限制|上限|限额", r"超|达"),
+        ),
+    ),
+    FailureRule(
+        "storage",
+        "",
+        Evidence.SPECIFIC,
+        "words of Kubernetes: the node had no disk left for what its containers write, so it evicted one; the"
+        " remedy is that of a full disk, and more instances or another specification would not help",
+        patterns=(
+            r"\blow on (?:resource\b.{0,10}\b)?(?:ephemeral|inodes?|nodefs|imagefs)",
+            r"驱逐.{0,20}(?:临时存储|磁盘)",
+        ),
+        clauses=(
+            (
+                r"\bephemeral\b|\bempty ?dir\b|临时存储",
+                r"\b(?:exceed|evict)\w{0,3}\b|超|驱逐",
+            ),
+        ),
+        remedy="Have the container write less to its own disk, or free or enlarge the disks of the pool's"
+        " nodes; then deploy again.",
+    ),
+    FailureRule(
+        "quota",
+        "",
+        Evidence.SPECIFIC,
+        "service event table row 16, keywords",
+        clauses=((r"(?<!time )\blimit\b|上限", r"\b(?:exceed|reach)\w{0,3}\b|超|达"),),
     ),
     # Before memory: "insufficient memory" is the scheduler's word for a full node.
     FailureRule(
@@ -200,13 +254,24 @@ FAILURES = (
         ),
         clauses=((r"\btokens?\b|令牌", r"\b(?:expired|invalid|no longer valid)\b|过期|失效|无效"),),
     ),
+    # A certificate that failed while an image was pulled is a failed pull, and that rule comes first.
     FailureRule(
-        "out_of_memory",
-        "startup",
+        "credentials",
+        "",
         Evidence.SPECIFIC,
-        "troubleshooting pages",
-        patterns=(r"[内显]存不足",),
-        clauses=((r"\bmemory\b", r"\bexceed\w{0,3}\b"),),
+        "words of Go and OpenSSL about certificates",
+        patterns=(r"\bx509\b|\bcertificate.verify.failed\b",),
+        clauses=(
+            (
+                r"\bcertificates?\b|证书",
+                _FAILED + r"|\b(?:expired|invalid|untrusted|unknown|bad)\b|过期|失效|无效|不",
+            ),
+        ),
+        remedy="Renew the certificate of the server that the text names, or add its authority to those that"
+        " the image trusts.",
+    ),
+    FailureRule(
+        "out_of_memory", "startup", Evidence.SPECIFIC, "troubleshooting pages", patterns=(r"[内显]存不足",)
     ),
     FailureRule(
         "crash",
@@ -225,7 +290,16 @@ FAILURES = (
         patterns=(
             r"\bexit(?:ed)? ?(?:with )?(?:code|status)\b|\bexited\b",
             r"\bterminated\b.{0,20}\b(?:code|status)\b|\bsegmentation fault\b",
+            r"\bsig(?:segv|abrt|bus|kill|ill)\b|\bby signal\b",
             r"异常退出|退出码",
+        ),
+        clauses=(
+            (
+                r"\b(?:containers?|process|pods?)\b|容器|进程",
+                r"\b(?:terminat|stop|end|quit|exit)\w{0,4}\b|终止|中止|退出",
+                r"\b(?:unexpected|abnormal)\w{0,2}\b|意外|异常",
+            ),
+            (r"\b(?:containers?|process|pods?)\b|容器|进程", r"\b(?:died|killed)\b|杀死"),
         ),
     ),
     FailureRule(
@@ -233,7 +307,7 @@ FAILURES = (
         "startup",
         Evidence.SYMPTOM,
         "words of Kubernetes",
-        patterns=(r"\bcrash", r"\bback ?off .{0,10}restarting\b", r"崩溃"),
+        patterns=(r"\bcrash", r"\bback ?off .{0,10}restarting\b|\bsandbox changed\b", r"崩溃"),
     ),
     FailureRule(
         "crash",
@@ -253,6 +327,14 @@ FAILURES = (
         patterns=(r"\b(?:node|pool) status\b.{0,80}\babnormal\b",),
         clauses=((r"\b(?:nodes?|pools?)\b|节点|资源池", _ABNORMAL),),
     ),
+    # After the node: an eviction is what follows when that is lost.
+    FailureRule(
+        "insufficient_resources",
+        "",
+        Evidence.SPECIFIC,
+        "words of Kubernetes: a node that is short of memory evicts, one that others need more preempts",
+        patterns=(r"\bevict(?:ed|ion)\b|\bpreempt(?:ed|ion)\b|\blow on resource\b|驱逐|抢占",),
+    ),
     FailureRule(
         "timeout",
         "",
@@ -260,9 +342,10 @@ FAILURES = (
         "service event table row 26; second generation texts; the limit is 20 minutes unless set",
         patterns=(
             r"\btim(?:ed|e|ing) ?out\b|\bdeadline exceeded\b|\btime limit\b",
-            r"\bnot .{0,30}\bin time\b",
-            r"超时|时间超过.{0,20}(?:分钟|秒|小时)|未在.{0,10}时间内",
+            r"\bnot .{0,30}\b(?:in time|within .{0,20}(?:seconds?|minutes?|hours?|time))\b",
+            r"超时|时间超过.{0,20}(?:分钟|秒|小时)|未能?在.{0,10}(?:时间|分钟|小时|秒)内|时间内.{0,4}(?:未|没有)",
         ),
+        clauses=((r"\bdeadline\b", r"\b(?:exceeded|longer|passed|missed|reached)\b"),),
     ),
     FailureRule(
         "crash",

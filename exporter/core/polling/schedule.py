@@ -88,7 +88,7 @@ class PollState(msgspec.Struct, frozen=True):
         None  # when its row last changed beyond its call totals, or a deployment was told
     )
     failures: int = 0  # reads in a row that failed
-    asked_why: int | None = None  # update_time of the failure for which the detail was read
+    asked_why: int | None = None  # begin (ms) of the failed attempt for which the detail was read
     told_at: int | None = None  # when somebody last said that it is being deployed
     told_since: int = 0  # then: when (epoch, ms) the update may have begun
 
@@ -180,13 +180,15 @@ def update_time_filter(
 
 
 def wants_detail(service: ServiceState, poll_state: PollState) -> bool:
-    """Whether the detail's `error_msg` should be asked for: a failure that no event explains, once each."""
+    """Whether the detail's `error_msg` should be asked for: a failure that no event explains, once each.
+
+    An update that is retried in place may fail once more for another reason.
+    """
     return (
         service.failing
         and not service.is_explained
         and service.row.status == "failed"
-        and service.settled is not None
-        and poll_state.asked_why != service.settled.update_time
+        and poll_state.asked_why != service.attempt_begin
     )
 
 
