@@ -111,8 +111,10 @@ class Probes:
             error = error_of("The request", answer.status, answer.headers, answer.body, now=now)
             if not isinstance(error, Throttled):
                 raise error
-            self._rate_limiter.throttled(error.wait_seconds, error.allowed_per_second)
-            self._note(error)
+            self.throttled = error
+            if url == self._project.endpoint:  # IAM has a limit of its own
+                self._rate_limiter.throttled(error.wait_seconds, error.allowed_per_second)
+                self._was_throttled = True
         return answer
 
     def now(self) -> int:
@@ -185,14 +187,10 @@ class Probes:
         try:
             return asking.get(endpoint, path, query, ReadTimes(self._clock()), language)
         except Throttled as error:
-            self._note(error)
+            self.throttled, self._was_throttled = error, True
             if self._pause_ms() > LONGEST_PAUSE_MS:
                 raise
             return asking.get(endpoint, path, query, ReadTimes(self._clock()), language)
-
-    def _note(self, error: Throttled) -> None:
-        self.throttled = error
-        self._was_throttled = True
 
     def _check_pause(self) -> None:
         if self._was_throttled and self._pause_ms() > LONGEST_PAUSE_MS:
