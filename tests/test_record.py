@@ -46,7 +46,7 @@ MINUTE = 60 * SECOND
 # Everything is read twice a second.
 QUICK = {"interval": "500ms", "active_interval": "500ms", "sweep_interval": "500ms"}
 # Labels that a recording replaces; the names, which stay, tell the series of these tests apart.
-REPLACED = ("service_id", "owner", "model_id", "node_id")
+REPLACED = ("service_id", "owner", "model_id", "node_id", "cluster_id")
 
 
 class Result(NamedTuple):

@@ -31,7 +31,7 @@ from tests.fakes import NOW, Clock
 from tests.over_http import PACE, SECOND, World
 
 # Labels that a recording replaces; the names, which stay, tell the series of these tests apart.
-REPLACED = ("service_id", "owner", "model_id", "node_id")
+REPLACED = ("service_id", "owner", "model_id", "node_id", "cluster_id")
 
 MINUTE = 60 * SECOND
 
