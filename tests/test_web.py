@@ -26,7 +26,7 @@ from exporter.adapters.web.accept import gzip_wanted, openmetrics_wanted
 from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.connection import Deadlines
 from exporter.adapters.web.fair_queue import client_of
-from exporter.adapters.web.message import Request
+from exporter.adapters.web.message import Request, Response
 from exporter.adapters.web.server import WebServer
 from exporter.adapters.web.tls import TlsServer
 from exporter.config.web import WebConfig, WebConfigWatch
@@ -903,6 +903,28 @@ def test_whose_client_goes_while_it_waits_gives_its_turn_to_the_next(
 
     assert asyncio.run(some_go()) == [401] * 3
     assert [password for password in checks if password != b"0"] == [b"1", b"4", b"5"]
+
+
+def test_whose_client_goes_just_when_another_has_to_make_room_is_no_failure(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = world.app()
+    app.configure(USERS, {})
+    monkeypatch.setattr(bcrypt, "checkpw", lambda password, known: False)
+
+    def ask(number: int, client: str) -> asyncio.Task[Response]:
+        token = base64.b64encode(f"prometheus:{number}".encode()).decode()
+        request = Request("GET", "/", headers={"authorization": f"Basic {token}"}, client=client)
+        return asyncio.create_task(app.answer(request))
+
+    async def newest_goes() -> int:
+        tasks = [ask(number, "192.0.2.1") for number in range(16)]
+        await asyncio.sleep(0)
+        newcomer = ask(16, "192.0.2.2")
+        tasks[-1].cancel()
+        return (await asyncio.gather(newcomer, *tasks[:-1]))[0].status
+
+    assert asyncio.run(newest_goes()) == 401
 
 
 def test_a_user_whom_a_reload_leaves_alone_need_not_prove_the_password_again(

@@ -56,7 +56,7 @@ class FairQueue:
                 self._next()
 
     def _next(self) -> None:
-        waiting = [waiter for waiter in self._waiting if not waiter.turn.cancelled()]
+        waiting = self._still_waiting()
         if not waiting or len(self._turns) > _MOST_REMEMBERED:
             self._turns.clear()
         if waiting:
@@ -66,9 +66,14 @@ class FairQueue:
             self._end(first, has_turn=True)
 
     def _send_one_away(self) -> None:
-        load = self._turns + Counter(waiter.client for waiter in self._waiting)
-        busiest = max(reversed(self._waiting), key=lambda waiter: load[waiter.client])
+        waiting = self._still_waiting()
+        load = self._turns + Counter(waiter.client for waiter in waiting)
+        busiest = max(reversed(waiting), key=lambda waiter: load[waiter.client])
         self._end(busiest, has_turn=False)
+
+    def _still_waiting(self) -> list[_Waiter]:
+        """Without those whose client has gone at this moment, which leave the queue themselves."""
+        return [waiter for waiter in self._waiting if not waiter.turn.cancelled()]
 
     def _end(self, waiter: _Waiter, *, has_turn: bool) -> None:
         self._waiting.remove(waiter)
