@@ -58,6 +58,7 @@ PROMISED = {
     "ModelArtsClockSkew": "warning",
     "ModelArtsPollOverrun": "warning",
     "ModelArtsUnknownApiValues": "info",
+    "ModelArtsAuditDifference": "info",
     "ModelArtsAlertPushFailing": "warning",
     "ModelArtsWatchdog": "none",
 }
