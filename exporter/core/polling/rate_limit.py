@@ -29,7 +29,7 @@ _EPSILON = 1e-6
 
 
 class Priority(IntEnum):
-    """Which of the requests that wait goes next; among equals it is a lot."""
+    """Which of the requests that wait goes next; among equals chance decides."""
 
     FIRST = 0
     USUAL = 1
