@@ -235,6 +235,7 @@ def test_what_is_asked_wrongly_is_refused_with_a_sentence(
 ) -> None:
     other = cloud.add_project("f" * 32)
     ids = [cloud.add_service(name="twice"), cloud.add_service(other, name="twice")]
+    both = sorted((f"{ids[0]} in project prod", f"{ids[1]} in project second"))
     config = configured(tmp_path, project(url), project(url, "second", project_id=other), poll=IDLE)
     with RunningExporter(tmp_path, config, LIFECYCLE) as exporter:
         exporter.ready()
@@ -247,7 +248,7 @@ def test_what_is_asked_wrongly_is_refused_with_a_sentence(
             (
                 "?service=twice",
                 400,
-                f"More than one service is called twice: {ids[0]} in project prod, {ids[1]} in project",
+                f"More than one service is called twice: {', '.join(both)}. Give",
             ),
             ("?service=", 400, "service must be given once, and not be empty."),
             ("?service=a&service=b", 400, "service must be given once, and not be empty."),

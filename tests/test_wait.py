@@ -532,7 +532,7 @@ def test_a_list_that_lacks_rows_is_asked_for_again(
 
 
 def test_a_name_that_two_services_have_is_wrong_usage_and_names_both(world: World, wait: Wait) -> None:
-    ids = [world.cloud.add_service(name="mnist") for _ in range(2)]
+    ids = sorted(world.cloud.add_service(name="mnist") for _ in range(2))
     world.cloud.add_update(ids[1], "SUCCESS")
     result = wait("mnist")
     assert result == (

@@ -39,4 +39,4 @@ def called(candidates: Iterable[Candidate], wanted: str) -> list[Candidate]:
 
 def ambiguous(wanted: str, found: Iterable[Candidate]) -> str:
     """The sentence that tells a caller which services he may have meant."""
-    return f"More than one service is called {scrub(wanted)}: {', '.join(map(str, found))}."
+    return f"More than one service is called {scrub(wanted)}: {', '.join(sorted(map(str, found)))}."

@@ -1,4 +1,4 @@
-"""What docs/first-hour.md says: all of its commands, one after the other, in one shell and an empty folder."""
+"""What docs/first-hour.md says: all of its commands, one after the other, in one shell and one folder."""
 
 import os
 import re
