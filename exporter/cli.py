@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
 from exporter.commands import backfill, classify, demo, once, record, wait
 from exporter.commands.doctor import command as doctor
+from exporter.commands.since import JUST_NOW, Since, parse_since
 from exporter.config import ConfigError, load, parse_duration, warnings
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.emulator import ScenarioError, scenario_names, scenario_server
@@ -403,7 +403,7 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since",
         type=_since,
-        default=wait.DEFAULT,
+        default=JUST_NOW,
         metavar="TIME",
         help="an update that began earlier is not waited for: 2026-01-31T12:00:00Z, seconds since the epoch, "
         "or a duration back; default: when the command started, less a minute",
@@ -424,9 +424,9 @@ def _text(text: str) -> str:
     return text
 
 
-def _since(text: str) -> wait.Since:
+def _since(text: str) -> Since:
     try:
-        return wait.parse_since(text)
+        return parse_since(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -508,13 +508,7 @@ def _step(text: str) -> int:
 
 def _instant(text: str) -> int:
     """A time in ms."""
-    if text.isdecimal():
-        return int(text) * 1000
-    with suppress(ValueError):
-        time = datetime.fromisoformat(text)
-        if time.tzinfo is not None:
-            return int(time.timestamp() * 1000)
-    return program.now_ms() - _duration(text)
+    return _since(text).on_clock(program.now_ms(), 0)
 
 
 def _duration(text: str) -> int:

@@ -230,7 +230,7 @@ def test_who_reads_nothing_is_cut_off() -> None:
 def test_of_too_many_who_read_nothing_the_first_are_cut_off() -> None:
     with serving(Deadlines(), max_requests=1) as address, ExitStack() as stack:
         clients = [stack.enter_context(who_reads_nothing(address)) for _ in range(12)]
-        most = 1 + 8  # scrapes and pages
+        most = 1 + 8 + 2  # scrapes, pages, and requests to poll
         assert all(is_cut_off(client) for client in clients[: 12 - most])
         assert not any(is_cut_off(client, within=0) for client in clients[12 - most :])
         answers(address, None)

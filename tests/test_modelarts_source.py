@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from exporter.adapters.modelarts.api_client import ReadTimes
-from exporter.adapters.modelarts.api_errors import QUOTED_CHARACTERS, Rejected, error_of
+from exporter.adapters.modelarts.api_errors import QUOTED_CHARACTERS, NoSuchPath, Rejected, error_of
 from exporter.core.records import Event
 from exporter.core.source import (
     Forbidden,
@@ -305,8 +305,8 @@ def test_a_long_message_is_cut_and_secrets_are_taken_out() -> None:
         (403, "ModelArts.0206", Refused),
         (403, "APIG.0302", Forbidden),
         (404, "ModelArts.3502", Gone),
-        (404, "APIG.0101", RemoteError),
-        (404, "", RemoteError),
+        (404, "APIG.0101", NoSuchPath),
+        (404, "", NoSuchPath),
         (429, "ModelArts.4206", Throttled),
         (494, "APIG.0201", RemoteError),
         (500, "ModelArts.3508", RemoteError),

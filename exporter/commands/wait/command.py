@@ -19,8 +19,8 @@ import msgspec
 from exporter.adapters.modelarts.rate_limiter import monotonic_ms
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.app import VERSION, now_ms, revision
+from exporter.commands.since import Since
 from exporter.commands.wait.screen import Screen
-from exporter.commands.wait.since import Since
 from exporter.config import Config, format_duration, load
 from exporter.core.accounting import project_totals
 from exporter.core.accounting.awaited import Awaited, Standing, awaited, usual_seconds

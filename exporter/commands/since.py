@@ -1,4 +1,4 @@
-"""From when on an update counts, as the command line gives it."""
+"""A time in the past, as a command line gives it."""
 
 import re
 from datetime import datetime
@@ -24,7 +24,7 @@ class Since(NamedTuple):
 
 
 # A pipeline deploys, and then starts this command.
-DEFAULT = Since(back=60_000)
+JUST_NOW = Since(back=60_000)
 
 
 def parse_since(text: str) -> Since:
