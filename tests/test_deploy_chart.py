@@ -281,11 +281,6 @@ def test_on_openshift_no_user_and_no_group_is_asked_for() -> None:
     assert pod(fixture("plain"))["securityContext"]["fsGroup"] == 65532
 
 
-def test_a_large_number_of_a_group_stays_a_number() -> None:
-    objects = rendered({**read(VALID["plain"]), "fsGroup": 1000650000})
-    assert pod(objects)["securityContext"]["fsGroup"] == 1000650000
-
-
 def test_the_pods_restart_when_the_configuration_changes_and_not_for_anything_else() -> None:
     values = read(VALID["plain"])
     changed = json.loads(json.dumps(values))
