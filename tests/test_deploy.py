@@ -4,6 +4,7 @@ What takes the programs that read it is in `test_deploy_chart.py` and `test_depl
 """
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+
+from exporter.config import load
 
 from .helm_values import CHART, ROOT, Values, fixtures, on_the_page, over_the_defaults, read
 
@@ -110,6 +113,20 @@ def test_everything_that_compose_mounts_is_there(service: str) -> None:
         volume.endswith(":ro") for volume in COMPOSE["services"][service]["volumes"] if volume[0] == "."
     ]
     assert all(read_only)
+
+
+def test_the_exporter_accepts_the_lines_that_the_head_of_the_compose_file_asks_for(tmp_path: Path) -> None:
+    text = (DEPLOY / "compose.yml").read_text()
+    lines = re.findall(r"^# {5}((?:alertmanager|links): .*)$", text, re.MULTILINE)
+    (tmp_path / "iam").write_text("made-up")
+    auth = {"token_file": str(tmp_path / "iam")}
+    project = {"project_id": "0" * 32, "endpoint": "https://modelarts.example.com", "auth": auth}
+    file = tmp_path / "config.yml"
+    file.write_text("\n".join([yaml.safe_dump({"projects": [project]}), *lines]))
+    config = load(str(file), {})
+    assert config.alertmanager is not None
+    assert set(config.alertmanager.urls) == {"http://alertmanager:9093"}
+    assert config.links.external_url == "http://localhost:10155"
 
 
 def test_every_volume_and_secret_that_compose_uses_is_declared() -> None:
