@@ -11,6 +11,8 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 PYTHON := .venv/bin/python
 SETUP := .venv/.set-up
+DEPLOY_SETUP := .venv/.set-up-deploy
+CHART := deploy/helm/modelarts-exporter
 # Node, which is in Playwright's package, needs libatomic, which Debian's base does not have.
 BROWSER := 'chromium:chromium' 'libatomic.so.1:libatomic1'
 PROMETHEUS := 'prometheus:prometheus' 'promtool:prometheus' 'prometheus-alertmanager|alertmanager:prometheus-alertmanager'
@@ -25,7 +27,7 @@ demo: $(SETUP) ## Start an emulated cloud with an exporter on it, and print the 
 	@exec .venv/bin/modelarts-exporter demo
 
 .PHONY: test
-test: lint type unit live browser image-test ## Run every check there is; under ten minutes on two cores
+test: lint type unit deploy-test live browser image-test ## Run every check there is; under ten minutes on two cores
 
 .PHONY: lint
 lint: $(SETUP) ## Check style and format (ruff), and who imports whom (import-linter)
@@ -39,7 +41,12 @@ type: $(SETUP) ## Check types (mypy, strict)
 
 .PHONY: unit
 unit: $(SETUP) ## Run the tests that need Python alone; every branch of exporter/core must be run
-	$(PYTHON) -m pytest -q -n 2 -m 'not live and not browser and not long' --cov=exporter/core --cov-branch --cov-fail-under=100
+	$(PYTHON) -m pytest -q -n 2 -m 'not deploy and not live and not browser and not long' --cov=exporter/core --cov-branch --cov-fail-under=100
+
+.PHONY: deploy-test
+deploy-test: $(SETUP) $(DEPLOY_SETUP) ## Render the Helm chart, and check deploy/ with the programs that read it
+	@.ci/with "the tests of deploy/" $(PROMETHEUS) systemd-analyze:systemd -- true
+	$(PYTHON) -m pytest -q -m deploy
 
 # Four at a time, because they mostly wait: that takes two minutes instead of six.
 .PHONY: live
@@ -78,6 +85,8 @@ docs: $(SETUP) ## Write the generated pages of docs/
 	@$(PYTHON) -m docs.source.recordings >docs/.new && mv docs/.new docs/recordings.md
 	@$(PYTHON) -m dashboards.source.build
 	@$(PYTHON) alerts/render.py --output alerts/modelarts.rules.yml
+	@cp alerts/modelarts.rules.yml $(CHART)/files/
+	@cp dashboards/*.json $(CHART)/files/dashboards/
 
 .PHONY: screenshots
 screenshots: $(SETUP) ## Take the pictures of docs/images/
@@ -101,5 +110,9 @@ clean: ## Remove what was made here; the cache of the image test is in ~/.cache/
 	find exporter tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(SETUP): pyproject.toml constraints.txt .ci/setup
-	@.ci/setup
+	@.ci/setup dev
+	@touch $@
+
+$(DEPLOY_SETUP): $(SETUP)
+	@.ci/setup dev,deploy
 	@touch $@

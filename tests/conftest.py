@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 from collections.abc import Generator, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -71,12 +72,18 @@ def _only_loopback() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the live tests if Prometheus or Alertmanager is not installed; in CI a skip is a failure."""
-    wanted = (("prometheus",), ("promtool",), ("prometheus-alertmanager", "alertmanager"))
-    missing = [names[0] for names in wanted if not any(map(shutil.which, names))]
-    if missing:
+    """Skip the tests for which a program or a package is not installed; in CI a skip is a failure."""
+    live = (("prometheus",), ("promtool",), ("prometheus-alertmanager", "alertmanager"))
+    deploy = (("promtool",), ("amtool",), ("systemd-analyze",))
+    absent = {
+        marker: [names[0] for names in programs if not any(map(shutil.which, names))]
+        for marker, programs in (("live", live), ("long", live), ("deploy", deploy))
+    }
+    packages = ("cloudcoil", "compose_spec", "helm_python", "kubernetes_validate")
+    absent["deploy"] += [name for name in packages if find_spec(name) is None]
+    for marker, missing in absent.items():
         for item in items:
-            if item.get_closest_marker("live") or item.get_closest_marker("long"):
+            if missing and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
 
 

@@ -3,6 +3,7 @@
 import argparse
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -52,7 +53,7 @@ def test_the_scrape_job_is_called_as_the_rules_expect() -> None:
 
 def test_every_dependency_has_a_pinned_version_for_ci_and_the_image() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     pinned = re.findall(r"^([A-Za-z0-9_.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert {canonical(name) for name in wanted} - {canonical(name) for name in pinned} == set()
 
