@@ -8,12 +8,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from difflib import get_close_matches
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from exporter import app as program
 from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
-from exporter.commands import classify, demo, once
+from exporter.commands import assets, classify, demo, once
 from exporter.config import ConfigError, load, warnings
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.emulator import ScenarioError, scenario_names, scenario_server
@@ -335,6 +336,24 @@ def _classify(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_assets(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", type=Path, metavar="DIR", help="where to write; made if need be")
+    parser.add_argument(
+        "--alerts.config",
+        dest="alerts_config",
+        type=Path,
+        metavar="FILE",
+        help="values of your own for the alert rules: the keys of alerts/config.yml that differ",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite files that differ")
+
+
+def _assets(options: argparse.Namespace) -> int:
+    """Write alert rules, dashboards, runbooks and examples of a deployment into a folder."""
+    assets.write(options.directory, options.alerts_config, force=options.force)
+    return 0
+
+
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
     "run": (_add_run, _run),
     "demo": (_add_demo, _demo),
@@ -342,4 +361,5 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
     "check-config": (_add_check_config, _check_config),
     "once": (_add_once, _once),
     "classify": (_add_classify, _classify),
+    "assets": (_add_assets, _assets),
 }
