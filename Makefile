@@ -97,12 +97,19 @@ fmt: $(SETUP) ## Format the code, and fix what ruff can fix
 	$(PYTHON) -m ruff check --quiet --fix
 	$(PYTHON) -m ruff format
 
+# Hashes are those of every file of a version that the index has, so that they hold for each Python and machine.
+HASHES = build/lock/bin/pip-compile --quiet --generate-hashes --no-header --no-annotate --strip-extras \
+	--no-emit-index-url --no-emit-find-links --constraint constraints.txt --output-file - pyproject.toml
 .PHONY: lock
-lock: ## Write constraints.txt with the newest versions that pyproject.toml allows
+lock: ## Write the newest versions that pyproject.toml allows to constraints.txt, and those of the image with hashes
 	@rm -rf build/lock && python3 -m venv build/lock
-	@build/lock/bin/python -m pip --quiet --disable-pip-version-check install '.[dev]'
+	@build/lock/bin/python -m pip --quiet --disable-pip-version-check install '.[dev,deploy,release]'
 	@sed -i '/^[^#]/d' constraints.txt
 	@build/lock/bin/python -m pip --disable-pip-version-check freeze --exclude modelarts-exporter >>constraints.txt
+	@build/lock/bin/python -m pip --quiet --disable-pip-version-check install pip-tools
+	@sed -i '/^[^#]/d' requirements.txt requirements-build.txt
+	@$(HASHES) >>requirements.txt
+	@$(HASHES) --only-build-deps --build-deps-for wheel >>requirements-build.txt
 
 .PHONY: clean
 clean: ## Remove what was made here; the cache of the image test is in ~/.cache/modelarts-exporter

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from exporter import app as program
 from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
-from exporter.commands import backfill, classify, demo, once, record, wait
+from exporter.commands import assets, backfill, classify, demo, once, record, wait
 from exporter.commands.doctor import command as doctor
 from exporter.commands.since import JUST_NOW, Since, parse_since
 from exporter.config import ConfigError, load, parse_duration, warnings
@@ -518,6 +518,24 @@ def _duration(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _add_assets(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", type=Path, metavar="DIR", help="where to write; made if need be")
+    parser.add_argument(
+        "--alerts.config",
+        dest="alerts_config",
+        type=Path,
+        metavar="FILE",
+        help="values of your own for the alert rules: the keys of alerts/config.yml that differ",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite files that differ")
+
+
+def _assets(options: argparse.Namespace) -> int:
+    """Write alert rules, dashboards, runbooks and examples of a deployment into a folder."""
+    assets.write(options.directory, options.alerts_config, force=options.force)
+    return 0
+
+
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
     "run": (_add_run, _run),
     "demo": (_add_demo, _demo),
@@ -529,4 +547,5 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
     "record": (_add_record, _record),
     "classify": (_add_classify, _classify),
     "backfill": (_add_backfill, _backfill),
+    "assets": (_add_assets, _assets),
 }

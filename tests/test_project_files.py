@@ -3,7 +3,6 @@
 import argparse
 import re
 import tomllib
-from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -13,6 +12,9 @@ from exporter.config import load
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 
 
 def test_the_readme_names_every_flag_of_run_and_no_other() -> None:
@@ -52,10 +54,33 @@ def test_the_scrape_job_is_called_as_the_rules_expect() -> None:
 
 
 def test_every_dependency_has_a_pinned_version_for_ci_and_the_image() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
-    pinned = re.findall(r"^([A-Za-z0-9_.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
-    assert {canonical(name) for name in wanted} - {canonical(name) for name in pinned} == set()
+    wanted = [*PROJECT["dependencies"], *(name for extra in EXTRAS.values() for name in extra)]
+    assert {canonical(name) for name in wanted} - pins("constraints.txt").keys() == set()
+
+
+def pins(file: str) -> dict[str, str]:
+    """The versions that a file of requirements names."""
+    found = re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\n]+)", (ROOT / file).read_text(), re.MULTILINE)
+    return {canonical(name): version for name, version in found}
+
+
+def test_the_image_is_made_of_the_versions_that_the_tests_run_with() -> None:
+    parts = (
+        (pins("requirements.txt"), PROJECT["dependencies"]),
+        (pins("requirements-build.txt"), PYPROJECT["build-system"]["requires"]),
+    )
+    for locked, wanted in parts:
+        assert {canonical(name) for name in wanted} - locked.keys() == set()
+        assert locked.items() - pins("constraints.txt").items() == set()
+
+
+def test_the_image_takes_no_file_without_the_hash_that_the_lock_gives() -> None:
+    for file in ("requirements.txt", "requirements-build.txt"):
+        entries = (ROOT / file).read_text().replace("\\\n", "").splitlines()
+        assert [entry for entry in entries if entry[0] != "#" and " --hash=sha256:" not in entry] == []
+    installs = re.findall(r"\$PIP.* install [^&]*", (ROOT / "Dockerfile").read_text())
+    assert len(installs) == 3
+    assert [line for line in installs if not re.search("--require-hashes|--no-index --no-deps", line)] == []
 
 
 def canonical(requirement: str) -> str:

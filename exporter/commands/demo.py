@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from structlog.typing import FilteringBoundLogger
 
+from exporter import assets
 from exporter.app import Exporter, RunOptions, await_signal
 from exporter.core.formats import iso
 from exporter.core.scrub import printable
@@ -31,11 +32,6 @@ from exporter.emulator import (
     replay_server,
     scenario_server,
 )
-
-# Beside the package in a checkout; the wheel does not have them.
-_ALERTS = Path(__file__).parents[2] / "alerts"
-_RULES = _ALERTS / "modelarts.rules.yml"
-_ROUTING = _ALERTS / "alertmanager.example.yml"
 
 # Short, so that a person who watches sees changes soon; the defaults are for a real cloud.
 _POLL = {"interval": "5s", "active_interval": "2s", "sweep_interval": "30s", "lateness": "1m"}
@@ -102,7 +98,7 @@ def run(listen: str, log: FilteringBoundLogger) -> int:
             ("emulator", cloud.url),
             ("alertmanager", _page(alertmanager, "not installed, so no alert goes anywhere")),
             ("prometheus", _page(prometheus, "not installed, so nothing scrapes the exporter here")),
-            ("grafana", "dashboards/ has five dashboards, deploy/grafana provisions them"),
+            ("grafana", "`modelarts-exporter assets DIR` writes five dashboards, and what provisions them"),
         ):
             print(f"{name + ':':14} {where}", flush=True)
         print("Ctrl-C ends all of it.", flush=True)
@@ -156,9 +152,7 @@ def _start_alertmanager(stack: ExitStack, directory: Path) -> str | None:
     program = shutil.which("alertmanager") or shutil.which("prometheus-alertmanager")
     if program is None:
         return None
-    routing: dict[str, Any] = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
-    if _ROUTING.exists():
-        routing = yaml.safe_load(_ROUTING.read_text("utf-8"))
+    routing: dict[str, Any] = yaml.safe_load(assets.read("alerts/alertmanager.example.yml"))
     # Receivers that send nothing: the alerts are only shown.
     routing |= {"receivers": [{"name": each["name"]} for each in routing["receivers"]], "templates": []}
     config = _write_yaml(directory / "alertmanager.yml", routing)
@@ -189,7 +183,7 @@ def _start_prometheus(
         directory / "prometheus.yml",
         {
             "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
-            "rule_files": [str(_RULES)] if _RULES.exists() else [],
+            "rule_files": [str(assets.path("alerts/modelarts.rules.yml"))],
             "alerting": {"alertmanagers": alertmanagers},
             "scrape_configs": [
                 {"job_name": "modelarts-exporter", "static_configs": [{"targets": [exporter]}]}

@@ -201,7 +201,7 @@ def test_the_store_is_a_volume_and_the_port_is_exposed(config: Any) -> None:
 
 
 def test_no_build_tool_and_no_package_list_is_left_inside() -> None:
-    names = {"pip", "pip3", "ensurepip", "gcc", "cc", "ld", "make", "curl", "wget", "git"}
+    names = {"pip", "pip3", "hatchling", "ensurepip", "gcc", "cc", "ld", "make", "curl", "wget", "git"}
     places = [*ROOT.glob("usr/*bin/*"), *ROOT.glob("usr/lib/python*/*"), *(ROOT / "opt").rglob("*")]
     assert [str(path) for path in places if path.name in names] == []
     assert list((ROOT / "var/lib/apt/lists").iterdir()) == []
@@ -233,6 +233,13 @@ def test_the_demo_shows_deployments_and_ends_on_sigterm(config: Any, data: Path)
     with running(config, data, demo) as container:
         container.wait_for("modelarts_service_update_result{", "/metrics")
         assert container.terminate() == 0
+
+
+def test_it_has_the_rules_the_dashboards_and_the_runbooks(config: Any, data: Path) -> None:
+    code, output = finished(config, data, entered(config, "assets", "/data/assets"))
+    assert (code, output.splitlines()[-1].partition(":")[0]) == (0, "/data/assets")
+    for name in ("alerts/modelarts.rules.yml", "dashboards/modelarts-overview.json", "docs/install.md"):
+        assert (data / "assets" / name).read_bytes() == (TREE / name).read_bytes()
 
 
 def test_it_keeps_its_store_on_a_read_only_root_and_ends_on_sigterm(

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -48,7 +47,6 @@ def test_the_commands_lead_from_nothing_to_a_prometheus_with_a_past(tmp_path: Pa
     ports = {"10155": free_port(), "9090": free_port()}
     (prometheus_yml,) = blocks("yaml")
     (tmp_path / "prometheus.yml").write_text(on_this_machine(prometheus_yml, ports).replace("30s", "1s"))
-    shutil.copy(ROOT / "alerts" / "modelarts.rules.yml", tmp_path)
     script = "".join(on_this_machine(block, ports) for block in blocks("sh"))
     # The query of the page once more, when its past and the first scrapes are there.
     (query,) = (line for line in script.splitlines() if "increase(" in line)
