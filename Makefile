@@ -19,7 +19,7 @@ PROMETHEUS := 'prometheus:prometheus' 'promtool:prometheus' 'prometheus-alertman
 
 .PHONY: help
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(SETUP) ## Start an emulated cloud with an exporter on it, and print the URLs; Ctrl-C ends it
@@ -27,7 +27,7 @@ demo: $(SETUP) ## Start an emulated cloud with an exporter on it, and print the 
 	@exec .venv/bin/modelarts-exporter demo
 
 .PHONY: test
-test: lint type unit deploy-test live browser image-test ## Run every check there is; under ten minutes on two cores
+test: lint type unit deploy-test package-test live browser image-test ## Run every check there is; under ten minutes on two cores
 
 .PHONY: lint
 lint: $(SETUP) ## Check style and format (ruff), and who imports whom (import-linter)
@@ -62,6 +62,14 @@ browser: $(SETUP) ## Run the tests of the pages in a real browser
 .PHONY: image-test
 image-test: $(SETUP) ## Build the container image and try it out (root on Debian)
 	@.ci/with "the image test" root apt-get:apt buildah:buildah debootstrap:debootstrap -- tests/image/run
+
+.PHONY: package-test
+package-test: $(SETUP) ## Build the package, install it where nothing else is, and try it out (a package index)
+	@tests/package/run
+
+.PHONY: release-check
+release-check: $(SETUP) ## Check what a release needs beside `make test`: SBOM, licences, vulnerabilities, the same image
+	@.ci/release-check
 
 .PHONY: fuzz
 fuzz: $(SETUP) ## Try out what a server may send, for some minutes more than `make test` does

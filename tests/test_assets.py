@@ -217,6 +217,22 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(command: Command, tmp_path
     assert command("assets", "out") == (1, "", "modelarts-exporter: [Errno 17] File exists: 'out'\n")
 
 
+def test_a_disk_that_is_full_leaves_whole_files_only(tmp_path: Path) -> None:
+    # No file may be longer than this, which is in the middle of many.
+    code = (
+        "import resource as r, sys; r.setrlimit(r.RLIMIT_FSIZE, (15_000, 15_000)); "
+        "from exporter.cli import main; sys.exit(main(['assets', 'out']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "modelarts-exporter: [Errno 27] File too large\n"
+    left = contents(tmp_path / "out")
+    assert left == {name: (ROOT / name).read_bytes() for name in left}
+    assert len(left) > 0
+
+
 @pytest.mark.live
 def test_prometheus_and_alertmanager_take_what_it_writes(command: Command, tmp_path: Path) -> None:
     command("assets", "out")

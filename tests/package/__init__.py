@@ -1,0 +1,1 @@
+"""Scripts and checks of `make package-test` and `make release-check`."""
