@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Generator, Iterator
 from importlib.util import find_spec
@@ -12,6 +13,9 @@ import pytest
 from hypothesis import settings
 
 CI = os.environ.get("CI") == "true"
+
+# A shell ignores SIGINT in what it starts in the background, and every child would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # deadline=None: how long an example takes says nothing on a busy machine.
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
