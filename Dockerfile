@@ -12,6 +12,10 @@ ARG PIP_NO_INDEX
 ARG PIP_FIND_LINKS
 WORKDIR /src
 COPY constraints.txt LICENSE pyproject.toml README.md ./
+COPY alerts alerts
+COPY dashboards dashboards
+COPY deploy deploy
+COPY docs docs
 COPY exporter exporter
 RUN /pip/bin/pip --python /opt/modelarts-exporter/bin/python3 --no-cache-dir --disable-pip-version-check \
     install --constraint constraints.txt .
