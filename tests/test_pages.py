@@ -49,8 +49,8 @@ WAIT = 20  # seconds until a test gives up on something that takes milliseconds
 
 
 @contextmanager
-def serving(fleet: Fleet, **other: Any) -> Iterator[str]:
-    """The base URL of the pages of a fleet."""
+def serving(fleet: Fleet, *, users: Mapping[str, str] | None = None, **other: Any) -> Iterator[str]:
+    """The base URL of the pages of a fleet; `users` are those who may see them (bcrypt hash by name)."""
     arguments: dict[str, Any] = {
         "on_scraped": lambda page: None,
         "render_self_metrics": lambda openmetrics: b"",
@@ -61,6 +61,7 @@ def serving(fleet: Fleet, **other: Any) -> Iterator[str]:
         **fleet.doors(),
     }
     app: WebApp[Any] = WebApp(**{**arguments, **other})
+    app.configure(users or {}, {})
     errors: list[str] = []
     server = WebServer(["127.0.0.1:0"], app, on_error=errors.append)
     server.start()
@@ -426,7 +427,9 @@ def test_who_takes_gzip_is_sent_a_fraction(path: str) -> None:
     assert int(answer.headers["Content-Length"]) < len(answer.content) / 3
 
 
-@pytest.mark.parametrize("path", ["", SERVICE, "services/nothing"])
+@pytest.mark.parametrize(
+    "path", ["", SERVICE, "services/nothing", "runbooks/", "runbooks/ModelArtsUpdateFailed"]
+)
 def test_a_page_has_no_script_no_inline_style_and_nothing_from_elsewhere(path: str) -> None:
     answer = ask(lively(), path)
     tags = Links(answer.text).tags

@@ -54,6 +54,9 @@ CHECKED = (
     Picture("starting", "starting"),
     Picture("crowd", "crowd"),
     Picture("crowd-last", "crowd", "?page=101&state=ok", whole=True),
+    Picture("runbooks", "lively", "runbooks/"),
+    Picture("runbook", "lively", "runbooks/ModelArtsUpdateFailed", whole=True),
+    Picture("runbook-phone", "lively", "runbooks/ModelArtsUpdateFailed", "dark", PHONE),
     Picture("nothing-found", "lively", "?q=nowhere&project=edge"),
 )
 FLEETS = {

@@ -159,7 +159,9 @@ def test_the_reader_s_scheme_is_used(visit: Visit) -> None:
     assert colours["dark"] < 3 * 50
 
 
-@pytest.mark.parametrize("path", ["", RECOMMENDER, CAMERAS, "services/nothing"])
+@pytest.mark.parametrize(
+    "path", ["", RECOMMENDER, CAMERAS, "services/nothing", "runbooks/", "runbooks/ModelArtsUpdateFailed"]
+)
 def test_nothing_is_wider_than_a_phone(visit: Visit, path: str) -> None:
     page = visit(broken(), path, PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
@@ -222,7 +224,9 @@ def test_a_name_that_is_read_from_the_right_turns_no_number_around(visit: Visit)
         *((fleet, "") for fleet in (lively, broken, empty, beginning, Fleet)),
         (partial(crowd, 110), "?page=2"),
         *((lively, f"services/{row('', number).service_id}") for number in (1, 3, 4, 5, 11, 12, 20, 22)),
-        *((lively, path) for path in ("services/nothing", "?q=nothing")),
+        *((lively, path) for path in ("services/nothing", "?q=nothing", "runbooks/")),
+        (Fleet, "runbooks/ModelArtsUpdateFailed"),
+        (Fleet, "docs/alerts"),
     ],
 )
 def test_axe_finds_no_fault_on_any_page(visit: Visit, fleet: Callable[[], Fleet], path: str) -> None:

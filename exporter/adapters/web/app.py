@@ -126,6 +126,7 @@ class WebApp(Generic[P]):
             "/": _Route({"GET": pages.overview}, self._page_limit),
             "/style.css": _Route({"GET": pages.style}, self._page_limit),
             "/icon.svg": _Route({"GET": pages.icon}),
+            "/runbooks/": _Route({"GET": pages.runbooks}, self._page_limit),
             f"{API}/services": _Route({"GET": api.services}, self._page_limit),
             "/-/healthy": _Route({"GET": lambda _: verdict(healthy(), unwell)}),
             "/-/ready": _Route({"GET": lambda _: verdict(ready(), unwell)}),
@@ -136,7 +137,12 @@ class WebApp(Generic[P]):
             telemetry_path: _Route({"GET": self._metrics}, _Limit(max_requests, "scrapes")),
         }
         # By folder: what answers for a name in it.
-        self._below = {"/services/": pages.service, f"{API}/services/": api.service}
+        self._below = {
+            "/services/": pages.service,
+            "/runbooks/": pages.runbook,
+            "/docs/": pages.doc,
+            f"{API}/services/": api.service,
+        }
 
     def configure(self, users: Mapping[str, str], headers: Mapping[str, str]) -> None:
         """Let only these users in (bcrypt hash by name; none: everyone), and send these headers always."""

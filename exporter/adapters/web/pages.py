@@ -8,6 +8,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from exporter.adapters.web.documents import DOCS, RUNBOOKS, document, names
 from exporter.adapters.web.message import Request, Response, Verdict
 from exporter.adapters.web.status_reader import MissingService, StatusReader
 from exporter.core.classifier.step_rules import PHASES
@@ -89,6 +90,22 @@ class Pages:
             return self._render("missing.html", HTTPStatus.NOT_FOUND, root="../", now=now, **about)
         return self._render("service.html", root="../", now=now, page=page)
 
+    def runbooks(self, request: Request) -> Response:
+        """Every runbook, and the other pages of the documentation."""
+        del request
+        runbooks = [document(RUNBOOKS, name) for name in names(RUNBOOKS)]
+        return self._render("runbooks.html", root="../", runbooks=runbooks, docs=names(DOCS))
+
+    def runbook(self, request: Request, name: str) -> Response:
+        """The runbook of an alert; 404 if there is none."""
+        del request
+        return self._document(RUNBOOKS, name)
+
+    def doc(self, request: Request, name: str) -> Response:
+        """A page of the documentation, which runbooks link to; 404 if there is none."""
+        del request
+        return self._document(DOCS, name)
+
     def style(self, request: Request) -> Response:
         """The one style sheet."""
         del request
@@ -98,6 +115,11 @@ class Pages:
         """What marks the pages among a browser's tabs."""
         del request
         return Response(HTTPStatus.OK, "image/svg+xml", [self._icon])
+
+    def _document(self, folder: str, name: str) -> Response:
+        if name not in names(folder):
+            return self._render("no_document.html", HTTPStatus.NOT_FOUND, root="../", name=name)
+        return self._render("document.html", root="../", page=document(folder, name))
 
     def _refused(self, root: str, error: BadQueryError) -> Response:
         now = self._known.clock()
