@@ -22,7 +22,7 @@ from exporter.adapters.store.database import Store
 from exporter.adapters.store.errors import StoreError
 from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.server import WebServer
-from exporter.config import Config, ConfigError, load, warnings
+from exporter.config import Config, ConfigError, load, to_public_yaml, warnings
 from exporter.config.web import WebConfig, WebConfigWatch
 from exporter.core.alerting.notifications import ALERTNAME
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
@@ -136,6 +136,7 @@ class Exporter:
             read_now=self.poller.read_now if options.lifecycle else None,
             elsewhere=self._elsewhere,
             history=self.poller.history,
+            configuration=lambda: to_public_yaml(self._config),
             clock=now_ms,
             remedy=self._remedy,
             version=VERSION,

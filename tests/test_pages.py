@@ -380,10 +380,19 @@ def test_a_query_that_cannot_be_meant_is_a_400_that_says_why(path: str, sentence
     assert sentence in api.json()["error"]
 
 
+def test_the_configuration_is_a_page_and_every_line_of_it_is_escaped() -> None:
+    text = "projects:\n- name: <script>\u202e\n  password: <secret>\n"
+    page = ask(lively(), "config", configuration=lambda: text)
+    assert page.status_code == 200
+    shown = html.unescape(page.text.partition("<pre><code>")[2].partition("</code>")[0])
+    assert shown == "projects:\n- name: <script>\n  password: <secret>\n"
+    assert "<script" not in page.text
+
+
 # -- what holds for all of them
 
 
-@pytest.mark.parametrize("path", ["", "?q=a&page=2", SERVICE, "services/nothing"])
+@pytest.mark.parametrize("path", ["", "?q=a&page=2", SERVICE, "services/nothing", "config"])
 def test_every_link_of_a_page_is_relative_and_leads_somewhere(path: str) -> None:
     with serving(lively(), telemetry_path="/m/n") as url:
         page = Links(requests.get(url + path, timeout=WAIT).text)
@@ -428,7 +437,7 @@ def test_who_takes_gzip_is_sent_a_fraction(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", SERVICE, "services/nothing", "runbooks/", "runbooks/ModelArtsUpdateFailed"]
+    "path", ["", SERVICE, "services/nothing", "runbooks/", "runbooks/ModelArtsUpdateFailed", "config"]
 )
 def test_a_page_has_no_script_no_inline_style_and_nothing_from_elsewhere(path: str) -> None:
     answer = ask(lively(), path)

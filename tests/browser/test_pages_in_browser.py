@@ -224,7 +224,7 @@ def test_a_name_that_is_read_from_the_right_turns_no_number_around(visit: Visit)
         *((fleet, "") for fleet in (lively, broken, empty, beginning, Fleet)),
         (partial(crowd, 110), "?page=2"),
         *((lively, f"services/{row('', number).service_id}") for number in (1, 3, 4, 5, 11, 12, 20, 22)),
-        *((lively, path) for path in ("services/nothing", "?q=nothing", "runbooks/")),
+        *((lively, path) for path in ("services/nothing", "?q=nothing", "runbooks/", "config")),
         (Fleet, "runbooks/ModelArtsUpdateFailed"),
         (Fleet, "docs/alerts"),
     ],

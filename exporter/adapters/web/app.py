@@ -84,6 +84,7 @@ class WebApp(Generic[P]):
         read_now: read a service of a project soon, or (None) its list; takes no time; None: not allowed.
         elsewhere: a sentence on where a service may be that is not known here; "" for nowhere.
         history: a service's last events and updates by project and id, None for none; raises `TimeoutError`.
+        configuration: the configuration in force as text, without secrets.
         clock: ms since the epoch.
         remedy: what can be done about an event's text; "" for nothing.
         version: of this program, for the pages.
@@ -104,6 +105,7 @@ class WebApp(Generic[P]):
         read_now: Callable[[str, str | None], None] | None = None,
         elsewhere: Callable[[str], str] = lambda _: "",
         history: Callable[[str, str], History | None],
+        configuration: Callable[[], str] = lambda: "",
         clock: Callable[[], int],
         remedy: Callable[[str], str],
         version: str = "",
@@ -118,7 +120,7 @@ class WebApp(Generic[P]):
         self.most_at_once = max_requests + _PAGES + _POLLS
         self._policy = _Policy(BasicAuth({}, PasswordChecker()), {})
         known = StatusReader(snapshot, history, clock, remedy)
-        pages, api = Pages(known, version, telemetry_path, healthy), Api(known)
+        pages, api = Pages(known, version, telemetry_path, healthy, configuration), Api(known)
         unwell = HTTPStatus.SERVICE_UNAVAILABLE
         self._page_limit = _Limit(_PAGES, "pages", _PAGES_WAITING)
         # By path; HEAD goes where GET goes. A telemetry path of `/` takes the page's place.
@@ -126,6 +128,7 @@ class WebApp(Generic[P]):
             "/": _Route({"GET": pages.overview}, self._page_limit),
             "/style.css": _Route({"GET": pages.style}, self._page_limit),
             "/icon.svg": _Route({"GET": pages.icon}),
+            "/config": _Route({"GET": pages.config}, self._page_limit),
             "/runbooks/": _Route({"GET": pages.runbooks}, self._page_limit),
             f"{API}/services": _Route({"GET": api.services}, self._page_limit),
             "/-/healthy": _Route({"GET": lambda _: verdict(healthy(), unwell)}),

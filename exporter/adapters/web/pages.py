@@ -30,13 +30,20 @@ class Pages:
         version: of this program.
         telemetry_path: where the metrics are.
         healthy: whether the poll loop lives, and the reason.
+        configuration: the configuration in force as text, without secrets.
 
     """
 
     def __init__(
-        self, known: StatusReader, version: str, telemetry_path: str, healthy: Callable[[], Verdict]
+        self,
+        known: StatusReader,
+        version: str,
+        telemetry_path: str,
+        healthy: Callable[[], Verdict],
+        configuration: Callable[[], str],
     ) -> None:
         self._known = known
+        self._configuration = configuration
         self._healthy = healthy
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("exporter.adapters.web", "templates"),
@@ -89,6 +96,11 @@ class Pages:
             about = {"service_id": service_id, "projects": page.projects}
             return self._render("missing.html", HTTPStatus.NOT_FOUND, root="../", now=now, **about)
         return self._render("service.html", root="../", now=now, page=page)
+
+    def config(self, request: Request) -> Response:
+        """The configuration in force."""
+        del request
+        return self._render("config.html", root="", lines=self._configuration().splitlines())
 
     def runbooks(self, request: Request) -> Response:
         """Every runbook, and the other pages of the documentation."""
