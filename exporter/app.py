@@ -34,7 +34,15 @@ from exporter.engine.notifier import SendLoop
 from exporter.engine.poller import Poller
 from exporter.engine.reporter import Reporter
 from exporter.engine.snapshot import Publisher
-from exporter.factory import ProjectFactory, Shard, alertmanagers, classifier, notifier_options, send_loops
+from exporter.factory import (
+    ProjectFactory,
+    Shard,
+    alertmanagers,
+    classifier,
+    link_options,
+    notifier_options,
+    send_loops,
+)
 from exporter.log import LogOutput
 
 # Three intervals without a turn of the loop, and at least this long, is a loop that hangs. A commit of
@@ -137,6 +145,7 @@ class Exporter:
             elsewhere=self._elsewhere,
             history=self.poller.history,
             configuration=lambda: to_public_yaml(self._config),
+            links=lambda: link_options(self._config, self._external_url()),
             clock=now_ms,
             remedy=self._remedy,
             version=VERSION,

@@ -455,6 +455,7 @@ def test_links_are_addresses_and_only_the_one_to_the_console_may_have_a_query() 
         "  external_url: https://exporter.example/modelarts/\n"
         "  runbooks_url: https://wiki.example/runbooks/\n"
         "  grafana_url: https://grafana.example\n"
+        "  prometheus_url: https://prometheus.example/\n"
         "  console_url: 'https://console.example/?p={project_id}#/{service_id}'\n"
     ).links
     assert to_public_dict(links) == {
@@ -462,6 +463,7 @@ def test_links_are_addresses_and_only_the_one_to_the_console_may_have_a_query() 
         "runbooks_url": "https://wiki.example/runbooks",
         "grafana_url": "https://grafana.example",
         "console_url": "https://console.example/?p={project_id}#/{service_id}",
+        "prometheus_url": "https://prometheus.example",
     }
 
 

@@ -19,8 +19,9 @@ from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.server import WebServer
 from exporter.core.accounting.history import History, PastEvent, PastUpdate
 from exporter.core.accounting.service_state import AlertState, FailureEvent, opened
-from exporter.core.alerting.notifications import LinkOptions, NotifierOptions, alert_of
+from exporter.core.alerting.notifications import NotifierOptions, alert_of
 from exporter.core.classifier.step_rules import PHASES
+from exporter.core.links import LinkOptions
 from exporter.core.pages.overview import PAGE_ROWS
 from exporter.core.pages.service_health import STATES
 from exporter.core.records import ABNORMAL, FAIL, NORMAL, Event, Model, NodeResult, ServiceRow, Update
@@ -158,7 +159,8 @@ def test_services_that_were_not_read_yet_are_not_called_well() -> None:
         fleet.put("prod", opened(row("a", number), NOW, preexisting=False).state)
     fleet.project("prod")
     seen = words(ask(fleet))
-    assert "The 2 services were not read yet Their logs are being read, one service after the other" in seen
+    assert "The 2 services were not read yet" in seen
+    assert "Their logs are being read, one service after the other" in seen
     fleet.service("prod", row("b", 3), [Deployment(NOW - DAY)])
     assert "2 of 3 services were not read yet, the others are well" in words(ask(fleet))
 
@@ -387,6 +389,89 @@ def test_the_configuration_is_a_page_and_every_line_of_it_is_escaped() -> None:
     shown = html.unescape(page.text.partition("<pre><code>")[2].partition("</code>")[0])
     assert shown == "projects:\n- name: <script>\n  password: <secret>\n"
     assert "<script" not in page.text
+
+
+# -- what goes with every page
+
+
+@pytest.mark.parametrize("path", ["", SERVICE])
+def test_a_page_says_beside_its_headline_of_which_moment_it_is(path: str) -> None:
+    page = ask(lively(), path)
+    head = page.text.partition('<div class="headline">')[2].partition("</div>")[0]
+    assert 'As of <time datetime="2026-07-01T10:00:00Z">' in head
+    assert "Refresh" not in page.headers
+
+
+@pytest.mark.parametrize("path", ["?state=failing", SERVICE + "?project=prod", "services/nothing?"])
+def test_a_page_renews_itself_if_it_is_asked_to_and_can_be_stopped(path: str) -> None:
+    with serving(lively()) as url:
+        page = requests.get(f"{url}{path}&refresh=30", timeout=WAIT)
+        assert page.headers["Refresh"] == "30"
+        if page.status_code == 404:
+            return
+        assert "renewed every 30 s. Stop" in words(page)
+        (stop,) = re.findall(r'<a href="([^"]*)">Stop</a>', page.text)
+        stopped = requests.get(urljoin(page.url, html.unescape(stop)), timeout=WAIT)
+        assert "Refresh" not in stopped.headers
+        (start,) = re.findall(r'<a href="([^"]*)">Renew every 30 s</a>', stopped.text)
+        assert requests.get(urljoin(page.url, html.unescape(start)), timeout=WAIT).url == page.url
+
+
+def test_who_filters_a_page_that_renews_itself_keeps_it_so() -> None:
+    page = ask(crowd(450), "?refresh=30&state=ok")
+    assert '<input type="hidden" name="refresh" value="30">' in page.text
+    links = [html.unescape(link) for link in Links(page.text).links if link.startswith("?")]
+    assert "?state=ok&page=2&refresh=30" in links
+    assert all("refresh=30" in link for link in links if link != "?state=ok")
+
+
+@pytest.mark.parametrize("path", ["?refresh=1", SERVICE + "?refresh=1"])
+def test_a_page_that_would_renew_itself_all_the_time_is_a_400(path: str) -> None:
+    page = ask(lively(), path)
+    assert page.status_code == 400
+    assert 'refresh is "1"; it must be a whole number of seconds from 5 to 3600.' in html.unescape(
+        words(page)
+    )
+    assert ask(lively(), "api/v1/services?refresh=1").status_code == 200
+
+
+def test_a_service_leads_to_its_runbook_console_dashboard_and_metrics() -> None:
+    fleet = Fleet()
+    fleet.service('a "b"&c', row("shop", 1), [Deployment(NOW - HOUR, failure=PULL_FAILED)])
+    fleet.project('a "b"&c')
+    service_id = row("", 1).service_id
+    options = LinkOptions(
+        "",
+        grafana_url="https://grafana.example",
+        console_url="https://console.example/?p={project_id}#/{service_id}",
+        prometheus_url="https://prometheus.example/p",
+    )
+    links = Links(ask(fleet, SERVICE, links=lambda: options).text).links
+    query = (
+        "modelarts_service_update_failing%7Bproject%3D%22a%20%5C%22b%5C%22%26c%22"
+        f"%2Cservice_id%3D%22{service_id}%22%7D"
+    )
+    assert [link for link in links if "example" in link] == [
+        f"https://console.example/?p=id%20of%20a%20%22b%22%26c#/{service_id}",
+        f"https://grafana.example/d/modelarts-service?var-project=a%20%22b%22%26c&var-service={service_id}",
+        f"https://prometheus.example/p/graph?g0.expr={query}&g0.tab=0&g0.range_input=1d",
+    ]
+    assert "../runbooks/ModelArtsUpdateFailed" in links
+
+
+def test_a_service_leads_nowhere_that_is_not_configured() -> None:
+    assert "Console" not in words(ask(lively(), SERVICE))
+    wiki = LinkOptions("", runbooks_url="https://wiki.example/r")
+    page = ask(lively(), SERVICE, links=lambda: wiki)
+    assert '<a href="https://wiki.example/r/ModelArtsUpdateFailed">Runbook</a>' in page.text
+    well = ask(lively(), f"services/{row('', 7).service_id}", links=lambda: wiki)
+    assert 'class="links"' not in well.text
+
+
+def test_the_runbook_of_every_state_exists() -> None:
+    with serving(Fleet()) as url:
+        for name in [state.runbook for state in STATES if state.urgent]:
+            assert requests.get(f"{url}runbooks/{name}", timeout=WAIT).status_code == 200
 
 
 # -- what holds for all of them

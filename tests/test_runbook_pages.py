@@ -10,7 +10,8 @@ import requests
 
 from exporter.adapters.web.documents import DOCS, RUNBOOKS, names
 from exporter.core.accounting.service_state import AlertState
-from exporter.core.alerting.notifications import ALERTNAME, LinkOptions, NotifierOptions, alert_of
+from exporter.core.alerting.notifications import ALERTNAME, NotifierOptions, alert_of
+from exporter.core.links import LinkOptions
 from tests.page_examples import CLASSIFIER, HOUR, MINUTE, NOW, PULL_FAILED, Deployment, Fleet, lively, row
 from tests.test_pages import WAIT, Links, ask, serving, words
 

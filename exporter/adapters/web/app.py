@@ -18,6 +18,7 @@ from exporter.adapters.web.read_now import ReadNow
 from exporter.adapters.web.snapshot import Page, Snapshot
 from exporter.adapters.web.status_reader import StatusReader
 from exporter.core.accounting.history import History
+from exporter.core.links import LinkOptions
 
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -85,6 +86,7 @@ class WebApp(Generic[P]):
         elsewhere: a sentence on where a service may be that is not known here; "" for nowhere.
         history: a service's last events and updates by project and id, None for none; raises `TimeoutError`.
         configuration: the configuration in force as text, without secrets.
+        links: where links to others lead.
         clock: ms since the epoch.
         remedy: what can be done about an event's text; "" for nothing.
         version: of this program, for the pages.
@@ -106,6 +108,7 @@ class WebApp(Generic[P]):
         elsewhere: Callable[[str], str] = lambda _: "",
         history: Callable[[str, str], History | None],
         configuration: Callable[[], str] = lambda: "",
+        links: Callable[[], LinkOptions] = lambda: LinkOptions(""),
         clock: Callable[[], int],
         remedy: Callable[[str], str],
         version: str = "",
@@ -119,7 +122,7 @@ class WebApp(Generic[P]):
         self.max_requests = max_requests
         self.most_at_once = max_requests + _PAGES + _POLLS
         self._policy = _Policy(BasicAuth({}, PasswordChecker()), {})
-        known = StatusReader(snapshot, history, clock, remedy)
+        known = StatusReader(snapshot, history, clock, remedy, links)
         pages, api = Pages(known, version, telemetry_path, healthy, configuration), Api(known)
         unwell = HTTPStatus.SERVICE_UNAVAILABLE
         self._page_limit = _Limit(_PAGES, "pages", _PAGES_WAITING)

@@ -13,13 +13,15 @@ from exporter.adapters.web.message import Request, Response, Verdict
 from exporter.adapters.web.status_reader import MissingService, StatusReader
 from exporter.core.classifier.step_rules import PHASES
 from exporter.core.formats import age, iso, length
-from exporter.core.pages.filters import LONGEST_SEARCH, BadQueryError
+from exporter.core.pages.display import USUAL_REFRESH, Display, parse_display
+from exporter.core.pages.filters import LONGEST_SEARCH, BadQueryError, ServiceFilter
 from exporter.core.pages.service_health import STATES
 from exporter.core.scrub import printable
 
 _HTML = "text/html; charset=utf-8"
 # A page is of one moment, and may hold what only a signed-in reader is to see.
 _HEADERS = {"Cache-Control": "no-store"}
+_USUAL = Display()
 
 
 class Pages:
@@ -61,6 +63,9 @@ class Pages:
             labels={state.name: state for state in STATES},
             phase_names=PHASES,
             longest_search=LONGEST_SEARCH,
+            everything=ServiceFilter(),
+            usual_refresh=USUAL_REFRESH,
+            address=_address,
         )
         self._templates.filters.update(
             iso=iso,
@@ -68,7 +73,7 @@ class Pages:
             lasting=length,
             commas="{:,}".format,
             segment=lambda text: quote(text, safe="", errors="replace"),
-            link=lambda wanted: f"?{wanted.query()}" if wanted.query() else "./",
+            link=lambda wanted, display: _address(display, wanted.query()),
             counted=lambda number, noun: f"{number:,} {noun}{'' if number == 1 else 's'}",
             words=lambda name: name.replace("_", " "),
             # The metrics' word for it says nothing to who does not know the others.
@@ -81,21 +86,26 @@ class Pages:
     def overview(self, request: Request) -> Response:
         """The fleet, worst first."""
         try:
+            display = parse_display(request.query)
             page, now = self._known.overview(request.query)
         except BadQueryError as error:
             return self._refused("", error)
-        return self._render("overview.html", root="", now=now, page=page)
+        return self._render("overview.html", root="", now=now, page=page, display=display)
 
     def service(self, request: Request, service_id: str) -> Response:
         """One service; 404 for one that is not known."""
         try:
+            display = parse_display(request.query)
             page, now = self._known.service(service_id, request.query)
         except BadQueryError as error:
             return self._refused("../", error)
         if isinstance(page, MissingService):
             about = {"service_id": service_id, "projects": page.projects}
-            return self._render("missing.html", HTTPStatus.NOT_FOUND, root="../", now=now, **about)
-        return self._render("service.html", root="../", now=now, page=page)
+            return self._render("missing.html", HTTPStatus.NOT_FOUND, root="../", display=display, **about)
+        runbooks = self._known.links().runbooks_url or "../runbooks"
+        return self._render(
+            "service.html", root="../", now=now, page=page, display=display, runbooks=runbooks
+        )
 
     def config(self, request: Request) -> Response:
         """The configuration in force."""
@@ -134,13 +144,28 @@ class Pages:
         return self._render("document.html", root="../", page=document(folder, name))
 
     def _refused(self, root: str, error: BadQueryError) -> Response:
-        now = self._known.clock()
-        return self._render("refused.html", HTTPStatus.BAD_REQUEST, root=root, now=now, error=str(error))
+        return self._render("refused.html", HTTPStatus.BAD_REQUEST, root=root, error=str(error))
 
-    def _render(self, template: str, status: HTTPStatus = HTTPStatus.OK, **values: object) -> Response:
+    def _render(
+        self,
+        template: str,
+        status: HTTPStatus = HTTPStatus.OK,
+        display: Display = _USUAL,
+        **values: object,
+    ) -> Response:
         polls, reason = self._healthy()
-        text = self._templates.get_template(template).render(halted="" if polls else reason, **values)
-        return Response(status, _HTML, [text.encode("utf-8", "replace")], _HEADERS)
+        text = self._templates.get_template(template).render(
+            halted="" if polls else reason, display=display, **values
+        )
+        # The browser asks for the same address again; it needs no script for that.
+        renewed = {"Refresh": str(display.refresh)} if display.refresh else {}
+        return Response(status, _HTML, [text.encode("utf-8", "replace")], {**_HEADERS, **renewed})
+
+
+def _address(display: Display, *queries: str) -> str:
+    """The same page, shown in this way, with these query strings; "./" without any."""
+    joined = "&".join(query for query in (*queries, display.query()) if query)
+    return f"?{joined}" if joined else "./"
 
 
 def _shown(value: object) -> object:

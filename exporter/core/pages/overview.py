@@ -23,6 +23,10 @@ class ProjectStatus(Protocol):
         """As configured."""
 
     @property
+    def project_id(self) -> str:
+        """As the cloud has it."""
+
+    @property
     def up(self) -> bool | None:
         """Whether the last list succeeded."""
 

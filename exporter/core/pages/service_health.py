@@ -12,20 +12,38 @@ STUCK_MS = 30 * 60 * 1000
 
 
 class State(NamedTuple):
-    """A word for how services stand; `urgent`: somebody should look, the one that came last first."""
+    """A word for how services stand; `urgent`: somebody should look, the one that came last first.
+
+    `runbook` is the alert that fires if it lasts; "" for none.
+    """
 
     name: str
     label: str
     meaning: str
     urgent: bool = False
+    runbook: str = ""
 
 
 STATES = (
-    State("failing", "Failing", "the newest settled update failed", urgent=True),
-    State("failed", "Down", "the cloud calls it failed: nothing of it serves", urgent=True),
-    State("stuck", "Stuck", "an update has been open for more than 30 minutes", urgent=True),
-    State("unreadable", "Unreadable", "the last read of its logs failed; older data is shown", urgent=True),
-    State("degraded", "Degraded", "the cloud calls it concerning: a part of it does not work", urgent=True),
+    State("failing", "Failing", "the newest settled update failed", True, "ModelArtsUpdateFailed"),
+    State(
+        "failed", "Down", "the cloud calls it failed: nothing of it serves", True, "ModelArtsServiceFailed"
+    ),
+    State("stuck", "Stuck", "an update has been open for more than 30 minutes", True, "ModelArtsUpdateStuck"),
+    State(
+        "unreadable",
+        "Unreadable",
+        "the last read of its logs failed; older data is shown",
+        True,
+        "ModelArtsServiceDataStale",
+    ),
+    State(
+        "degraded",
+        "Degraded",
+        "the cloud calls it concerning: a part of it does not work",
+        True,
+        "ModelArtsServiceDegraded",
+    ),
     State("updating", "Updating", "an update is under way"),
     State("new", "Not read yet", "it was listed, but its logs were not read yet"),
     State("ok", "OK", "the newest settled update succeeded, or there was none"),

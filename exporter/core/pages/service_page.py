@@ -8,6 +8,7 @@ from exporter.core.accounting.labels import ServiceView
 from exporter.core.accounting.phases import durations
 from exporter.core.accounting.service_state import ServiceState
 from exporter.core.classifier.remedies import REMEDIES
+from exporter.core.links import ServiceLinks
 from exporter.core.pages.deployments import Deployment, last_deployments
 from exporter.core.pages.service_health import ServiceHealth, health_of
 from exporter.core.pages.timeline import DeploymentChart, Timeline, deployment_chart, timeline
@@ -77,6 +78,7 @@ class ServicePage(NamedTuple):
     failure_lines: tuple[tuple[FailureLine, ...], ...]
     deployment_chart: DeploymentChart
     timeline: Timeline | None
+    links: ServiceLinks = ServiceLinks()
 
 
 def service_page(
