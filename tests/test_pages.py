@@ -34,9 +34,11 @@ from tests.page_examples import (
     PULL_FAILED,
     Deployment,
     Fleet,
+    all_down,
     beginning,
     broken,
     crowd,
+    cut_off,
     empty,
     lively,
     row,
@@ -391,6 +393,80 @@ def test_the_configuration_is_a_page_and_every_line_of_it_is_escaped() -> None:
     assert "<script" not in page.text
 
 
+# -- what is old
+
+
+def test_while_the_cloud_is_down_no_service_looks_as_if_it_were_known_to_be_well() -> None:
+    page = ask(cut_off())
+    assert '<span class="badge ok old">OK when last read</span>' in page.text
+    assert '<span class="badge ok">' not in page.text
+    assert page.text.count('class="old">2 min old</time>') == 5  # the project's, and one for each service
+    churn = f"services/{row('', 7).service_id}"
+    seen = words(ask(cut_off(), churn))
+    assert "churn OK when last read" in seen
+    assert "The data shown here is 2 min old Its project cannot be read: The endpoint does not" in seen
+    assert [each["data_is_old"] for each in told(cut_off())["services"]] == [True] * 4
+    assert told(cut_off(), churn)["service"]["data_is_old"] is True
+
+
+def test_a_service_that_is_not_read_for_three_sweeps_looks_old() -> None:
+    fleet = one("a", Deployment(NOW - DAY), age=15 * MINUTE)
+    assert "The one service is well" in words(ask(fleet))
+    assert told(fleet)["services"][0]["data_is_old"] is False
+    fleet = one("a", Deployment(NOW - DAY), age=15 * MINUTE + 1)
+    seen = words(ask(fleet))
+    assert "The one service was well when last read" in seen
+    assert "1 service was not read for three sweeps" in seen
+    assert "OK when last read" in seen
+    assert "It was not read for three sweeps." in words(ask(fleet, SERVICE))
+
+
+def test_what_could_not_be_read_last_time_is_old_too_and_what_never_was_is_not() -> None:
+    old = {each["service_name"]: each["data_is_old"] for each in told(lively())["services"]}
+    assert [name for name, is_old in old.items() if is_old] == ["translator"]
+    assert 'class="old">22 min old</time>' in ask(lively()).text
+
+
+# -- on the wall
+
+
+def test_a_monitor_shows_all_that_is_not_well_and_renews_itself() -> None:
+    page = ask(lively(), "?view=wall")
+    assert page.headers["Refresh"] == "30"
+    assert page.text.count('<li class="tile') == 7
+    seen = words(page)
+    assert "7 of 15 services need attention" in seen
+    assert f"recommender prod image pull: {PULL_FAILED}" in seen
+    assert "chat-assistant prod , update open for 52 min an update has been open for more than" in seen
+    assert "churn" not in seen
+    assert ask(lively(), "?view=wall&refresh=10").headers["Refresh"] == "10"
+
+
+@pytest.mark.parametrize(
+    ("size", "tiles", "more"), [(30, 30, ""), (31, 29, "and 2 more"), (150, 29, "and 121 more")]
+)
+def test_what_has_no_room_on_a_monitor_is_counted(size: int, tiles: int, more: str) -> None:
+    page = ask(all_down(size), "?view=wall&project=prod")
+    assert page.text.count('<li class="tile failing">') == tiles
+    assert (f'<a href="?project=prod">{more}</a>' in page.text) == bool(more)
+    assert ("more</a>" in page.text) == bool(more)
+
+
+def test_a_monitor_says_what_cannot_be_read_and_when_all_is_well() -> None:
+    assert "edge cannot be read , data 3 h old : Listing the services failed" in words(
+        ask(broken(), "?view=wall")
+    )
+    assert (
+        '<h1 class="ok">The one service is well</h1>'
+        in ask(one("a", Deployment(NOW - DAY)), "?view=wall").text
+    )
+    old = one("a", Deployment(NOW - DAY), age=HOUR)
+    assert '<h1 class="new">The one service was well when last read</h1>' in ask(old, "?view=wall").text
+    hangs = ask(one(), "?view=wall", healthy=lambda: (False, "The poll loop hangs."))
+    assert "Nothing new is being read. The poll loop hangs." in words(hangs)
+    assert '<h1 class="failing">' in hangs.text
+
+
 # -- what goes with every page
 
 
@@ -477,7 +553,7 @@ def test_the_runbook_of_every_state_exists() -> None:
 # -- what holds for all of them
 
 
-@pytest.mark.parametrize("path", ["", "?q=a&page=2", SERVICE, "services/nothing", "config"])
+@pytest.mark.parametrize("path", ["", "?q=a&page=2", "?view=wall", SERVICE, "services/nothing", "config"])
 def test_every_link_of_a_page_is_relative_and_leads_somewhere(path: str) -> None:
     with serving(lively(), telemetry_path="/m/n") as url:
         page = Links(requests.get(url + path, timeout=WAIT).text)
@@ -522,7 +598,8 @@ def test_who_takes_gzip_is_sent_a_fraction(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", SERVICE, "services/nothing", "runbooks/", "runbooks/ModelArtsUpdateFailed", "config"]
+    "path",
+    ["", "?view=wall", SERVICE, "services/nothing", "runbooks/", "runbooks/ModelArtsUpdateFailed", "config"],
 )
 def test_a_page_has_no_script_no_inline_style_and_nothing_from_elsewhere(path: str) -> None:
     answer = ask(lively(), path)
@@ -592,6 +669,7 @@ def hostile() -> Fleet:
     "path",
     [
         "",
+        "?view=wall",
         f"?q={quote(HOSTILE, errors='replace')}&project=%3Cscript%3E",
         "?state=%3Cscript%3E",
         f"services/{quote(HOSTILE, safe='', errors='replace')}",

@@ -7,10 +7,11 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.browser.chromium import chromium, served
-from tests.page_examples import Fleet, beginning, broken, crowd, empty, lively, row
+from tests.page_examples import Fleet, all_down, beginning, broken, crowd, cut_off, empty, lively, row
 
 DESKTOP = (1280, 800)
 PHONE = (360, 740)
+WALL = (1920, 1080)
 RECOMMENDER = f"services/{row('', 1).service_id}"
 
 
@@ -54,6 +55,13 @@ CHECKED = (
     Picture("starting", "starting"),
     Picture("crowd", "crowd"),
     Picture("crowd-last", "crowd", "?page=101&state=ok", whole=True),
+    Picture("wall", "lively", "?view=wall", screen=WALL),
+    Picture("wall-30", "all_down", "?view=wall", "dark", WALL),
+    Picture("wall-outage", "broken", "?view=wall", screen=WALL),
+    Picture("wall-crowd", "crowd", "?view=wall", screen=WALL),
+    Picture("wall-phone", "lively", "?view=wall", screen=PHONE),
+    Picture("service-old", "cut_off", f"services/{row('', 7).service_id}"),
+    Picture("old", "cut_off", whole=True),
     Picture("runbooks", "lively", "runbooks/"),
     Picture("runbook", "lively", "runbooks/ModelArtsUpdateFailed", whole=True),
     Picture("runbook-phone", "lively", "runbooks/ModelArtsUpdateFailed", "dark", PHONE),
@@ -66,6 +74,8 @@ FLEETS = {
     "beginning": beginning,
     "starting": Fleet,
     "crowd": crowd,
+    "all_down": all_down,
+    "cut_off": cut_off,
 }
 
 

@@ -13,11 +13,24 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from exporter.core.classifier.step_rules import PHASES
 from exporter.core.records import Model
 from tests.browser.chromium import served
-from tests.page_examples import HOUR, NOW, Deployment, Fleet, beginning, broken, crowd, empty, lively, row
+from tests.page_examples import (
+    HOUR,
+    NOW,
+    Deployment,
+    Fleet,
+    all_down,
+    beginning,
+    broken,
+    crowd,
+    cut_off,
+    empty,
+    lively,
+    row,
+)
 
 pytestmark = pytest.mark.browser
 
-DESKTOP, PHONE = (1280, 800), (360, 740)
+DESKTOP, PHONE, WALL = (1280, 800), (360, 740), (1920, 1080)
 RECOMMENDER = f"services/{row('', 1).service_id}"
 CAMERAS = f"services/{row('', 20).service_id}"
 
@@ -218,9 +231,32 @@ def test_a_name_that_is_read_from_the_right_turns_no_number_around(visit: Visit)
     }""")
 
 
+@pytest.mark.parametrize("fleet", [lively, broken, all_down, partial(all_down, 200)])
+def test_all_that_is_not_well_is_on_one_screen_of_a_monitor(visit: Visit, fleet: Callable[[], Fleet]) -> None:
+    page = visit(fleet(), "?view=wall", WALL)
+    assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
+        *WALL
+    ]
+    tiles = page.locator(".tile").all()
+    assert len(tiles) >= 7
+    for tile in tiles:
+        expect(tile).to_be_in_viewport(ratio=1)
+        assert tile.evaluate("tile => tile.scrollHeight <= tile.clientHeight"), tile.inner_text()
+
+
+def test_a_page_asks_for_itself_again(visit: Visit) -> None:
+    page = visit(lively(), "?refresh=5", java_script_enabled=False)
+    with page.expect_navigation(timeout=20_000):
+        pass
+    assert page.url.endswith("?refresh=5")
+
+
 @pytest.mark.parametrize(
     ("fleet", "path"),
     [
+        *((fleet, "?view=wall") for fleet in (lively, broken, all_down, Fleet)),
+        (cut_off, ""),
+        (cut_off, f"services/{row('', 7).service_id}"),
         *((fleet, "") for fleet in (lively, broken, empty, beginning, Fleet)),
         (partial(crowd, 110), "?page=2"),
         *((lively, f"services/{row('', number).service_id}") for number in (1, 3, 4, 5, 11, 12, 20, 22)),

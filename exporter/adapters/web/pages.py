@@ -22,6 +22,8 @@ _HTML = "text/html; charset=utf-8"
 # A page is of one moment, and may hold what only a signed-in reader is to see.
 _HEADERS = {"Cache-Control": "no-store"}
 _USUAL = Display()
+# Five times six of them are readable on a monitor of 1920 by 1080.
+_WALL_TILES = 30
 
 
 class Pages:
@@ -66,6 +68,8 @@ class Pages:
             everything=ServiceFilter(),
             usual_refresh=USUAL_REFRESH,
             address=_address,
+            list=_USUAL,
+            wall_tiles=_WALL_TILES,
         )
         self._templates.filters.update(
             iso=iso,
@@ -90,7 +94,8 @@ class Pages:
             page, now = self._known.overview(request.query)
         except BadQueryError as error:
             return self._refused("", error)
-        return self._render("overview.html", root="", now=now, page=page, display=display)
+        template = "wall.html" if display.wall else "overview.html"
+        return self._render(template, root="", now=now, page=page, display=display)
 
     def service(self, request: Request, service_id: str) -> Response:
         """One service; 404 for one that is not known."""

@@ -7,7 +7,7 @@ from exporter.adapters.web.snapshot import Snapshot
 from exporter.core.accounting.history import History
 from exporter.core.links import LinkOptions, links_of
 from exporter.core.pages.filters import parse_filter, parse_project
-from exporter.core.pages.overview import Overview, ProjectStatus, find_service, overview
+from exporter.core.pages.overview import Overview, ProjectStatus, find_service, old_before, overview
 from exporter.core.pages.service_page import Remedy, ServicePage, service_page
 
 
@@ -48,6 +48,11 @@ class StatusReader(NamedTuple):
         except TimeoutError:
             was_read = False
         now = self.clock()
-        page = service_page(view, history, now, self.remedy, others, history_read=was_read)
-        project_id = next((each.project_id for each in snapshot.projects if each.name == view.project), "")
-        return page._replace(links=links_of(self.links(), view.project, project_id, service_id)), now
+        project = next((each for each in snapshot.projects if each.name == view.project), None)
+        limit = old_before(project, now)
+        page = service_page(view, history, now, self.remedy, others, history_read=was_read, old_before=limit)
+        if project is None:
+            return page, now
+        links = links_of(self.links(), view.project, project.project_id, service_id)
+        error = project.error if project.up is False else ""
+        return page._replace(links=links, project_error=error), now
