@@ -24,6 +24,7 @@ class Picture(NamedTuple):
     scheme: str = "light"
     screen: tuple[int, int] = DESKTOP
     whole: bool = False
+    zone: str = "UTC"
 
 
 # Those of the README; the screens end where a row ends.
@@ -62,6 +63,9 @@ CHECKED = (
     Picture("wall-phone", "lively", "?view=wall", screen=PHONE),
     Picture("service-old", "cut_off", f"services/{row('', 7).service_id}"),
     Picture("old", "cut_off", whole=True),
+    Picture("overview-local", "lively", zone="Europe/Berlin"),
+    Picture("service-local", "lively", RECOMMENDER, zone="Europe/Berlin", whole=True),
+    Picture("phone-local", "lively", RECOMMENDER, screen=PHONE, zone="Europe/Berlin"),
     Picture("runbooks", "lively", "runbooks/"),
     Picture("runbook", "lively", "runbooks/ModelArtsUpdateFailed", whole=True),
     Picture("runbook-phone", "lively", "runbooks/ModelArtsUpdateFailed", "dark", PHONE),
@@ -89,6 +93,7 @@ def take(folder: Path, pictures: tuple[Picture, ...]) -> None:
                     page = browser.new_page(
                         viewport={"width": width, "height": height},
                         color_scheme="dark" if picture.scheme == "dark" else "light",
+                        timezone_id=picture.zone,
                     )
                     page.goto(url + picture.path)
                     page.screenshot(path=folder / f"{picture.name}.png", full_page=picture.whole)

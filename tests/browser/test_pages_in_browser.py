@@ -207,6 +207,41 @@ def test_on_a_phone_the_worst_service_is_on_the_first_screen(visit: Visit) -> No
     assert box["y"] + box["height"] < PHONE[1]
 
 
+def test_on_a_phone_the_reason_comes_first_and_the_filters_are_folded(visit: Visit) -> None:
+    box = visit(lively(), RECOMMENDER, PHONE).get_by_text("What to do:").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < PHONE[1]
+    page = visit(lively(), "", PHONE)
+    expect(page.get_by_label("Name or id")).not_to_be_visible()
+    page.get_by_text("Search and filter").click()
+    page.get_by_label("Name or id").fill("recom")
+    page.get_by_role("button", name="Show").click()
+    assert service_names(page) == ["recommender"]
+    expect(page.get_by_label("Name or id")).to_have_value("recom")
+
+
+def test_beside_utc_is_the_reader_s_own_time(visit: Visit) -> None:
+    page = visit(lively(), RECOMMENDER, timezone_id="Asia/Tokyo", locale="en-GB")
+    expect(page.locator(".as-of")).to_contain_text("As of 2026-07-01T10:00:00Z 19:00 local")
+    newest = page.locator("tbody tr").first
+    expect(newest).to_contain_text("2026-07-01T09:13:00Z 18:13 local")
+    overview = visit(lively(), "", timezone_id="America/New_York", locale="en-GB")
+    first = overview.locator("tbody tr", has_text="cameras")
+    expect(first).to_contain_text("2026-07-01T08:02:05Z 04:02 local")
+    assert overview.evaluate("document.documentElement.scrollWidth") == DESKTOP[0]
+    expect(visit(lively(), timezone_id="UTC").locator(".local")).to_have_count(0)
+
+
+def test_a_page_that_stays_open_says_how_old_it_is(visit: Visit) -> None:
+    page = visit(lively())
+    page.clock.install()
+    page.reload()
+    page.clock.run_for("00:50")
+    expect(page.get_by_text("This page is")).to_have_count(0)
+    page.clock.run_for("04:20")
+    expect(page.locator(".as-of")).to_contain_text("This page is 5 min old.")
+
+
 def test_names_that_are_long_and_texts_that_are_hostile_stay_in_their_place(visit: Visit) -> None:
     fleet = Fleet()
     text = "<b>x</b>" * 60

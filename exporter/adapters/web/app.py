@@ -23,11 +23,12 @@ from exporter.core.links import LinkOptions
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
-# Pages are made of their own style sheet, icon and a form that asks for a page: no script, nothing foreign.
+# Pages are made of their own style sheet, icon, script and a form that asks for a page: nothing foreign, and
+# nothing that a text could bring with it.
 _SAFETY = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; "
-        "frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
     ),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -130,6 +131,7 @@ class WebApp(Generic[P]):
         self._routes = {
             "/": _Route({"GET": pages.overview}, self._page_limit),
             "/style.css": _Route({"GET": pages.style}, self._page_limit),
+            "/local.js": _Route({"GET": pages.script}),
             "/icon.svg": _Route({"GET": pages.icon}),
             "/config": _Route({"GET": pages.config}, self._page_limit),
             "/runbooks/": _Route({"GET": pages.runbooks}, self._page_limit),

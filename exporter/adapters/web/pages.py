@@ -1,4 +1,4 @@
-"""The pages for people: templates filled with what is known, readable without any script."""
+"""The pages for people: templates filled with what is known, which are complete without any script."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -85,6 +85,7 @@ class Pages:
         )
         beside = files("exporter.adapters.web") / "templates"
         self._style_sheet = (beside / "style.css").read_bytes()
+        self._script = (beside / "local.js").read_bytes()
         self._icon = (beside / "icon.svg").read_bytes()
 
     def overview(self, request: Request) -> Response:
@@ -137,6 +138,11 @@ class Pages:
         """The one style sheet."""
         del request
         return Response(HTTPStatus.OK, "text/css; charset=utf-8", [self._style_sheet])
+
+    def script(self, request: Request) -> Response:
+        """The one script, which adds the local time."""
+        del request
+        return Response(HTTPStatus.OK, "text/javascript; charset=utf-8", [self._script])
 
     def icon(self, request: Request) -> Response:
         """What marks the pages among a browser's tabs."""
