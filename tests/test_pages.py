@@ -719,7 +719,7 @@ def test_an_id_with_a_slash_and_other_letters_has_its_page() -> None:
         page = requests.get(url, timeout=WAIT).text
         links = [link for link in Links(page).links if link.startswith("services/")]
         seen = [words(requests.get(url + link, timeout=WAIT)) for link in links]
-    assert ["a/b c?d=e#f Not read yet" in seen[0], "ü-漢 Not read yet" in seen[1]] == [True, True]
+    assert ["a/b c?d=e#f New" in seen[0], "ü-漢 New" in seen[1]] == [True, True]
 
 
 def test_the_link_of_a_pushed_alert_leads_to_the_page_of_its_service() -> None:

@@ -27,7 +27,7 @@ class State(NamedTuple):
 STATES = (
     State("failing", "Failing", "the newest settled update failed", True, "ModelArtsUpdateFailed"),
     State(
-        "failed", "Down", "the cloud calls it failed: nothing of it serves", True, "ModelArtsServiceFailed"
+        "failed", "Failed", "the cloud calls it failed: nothing of it serves", True, "ModelArtsServiceFailed"
     ),
     State("stuck", "Stuck", "an update has been open for more than 30 minutes", True, "ModelArtsUpdateStuck"),
     State(
@@ -45,7 +45,7 @@ STATES = (
         "ModelArtsServiceDegraded",
     ),
     State("updating", "Updating", "an update is under way"),
-    State("new", "Not read yet", "it was listed, but its logs were not read yet"),
+    State("new", "New", "it was listed, but its logs were not read yet"),
     State("ok", "OK", "the newest settled update succeeded, or there was none"),
     State("stopped", "Stopped", "it was stopped; what failed before is no concern now"),
 )
