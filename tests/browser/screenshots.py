@@ -29,9 +29,9 @@ class Picture(NamedTuple):
 
 # Those of the README; the screens end where a row ends.
 SHOWN = (
-    Picture("overview", "lively", screen=(1280, 761)),
-    Picture("overview-dark", "lively", scheme="dark", screen=(1280, 761)),
-    Picture("service", "lively", RECOMMENDER, screen=(1280, 905)),
+    Picture("overview", "lively", screen=(1280, 744)),
+    Picture("overview-dark", "lively", scheme="dark", screen=(1280, 744)),
+    Picture("service", "lively", RECOMMENDER, screen=(1280, 819)),
     Picture("phone", "lively", screen=PHONE),
 )
 # What else there is to look at after a change.
