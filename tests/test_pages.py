@@ -133,17 +133,15 @@ def test_every_state_is_told_in_words() -> None:
     assert "7 of 15 services need attention" in seen
     assert f"image pull {PULL_FAILED}" in seen
     assert "An update has been open for 52 min, now in startup." in seen
-    assert "Its logs could not be read last time. Status running 22 min old" in seen
+    assert "Its logs could not be read last time. Status running prod" in seen
 
 
 def test_the_age_of_the_data_is_always_there() -> None:
     seen = words(ask(lively()))
     assert "12 services, 6 need attention ; data 12 s old" in seen
     assert seen.count("8 s old") == 13
-    assert (
-        "turnstiles 00000016-6d2e-4c1f-9f5a-3b7c5a4e9d10 edge unknown unknown Status running never read"
-        in seen
-    )
+    service_id = row("", 22).service_id
+    assert f"turnstiles {service_id} Status running edge unknown unknown never read" in seen
 
 
 def test_times_are_for_programs_and_for_people() -> None:

@@ -16,6 +16,7 @@ from tests.browser.chromium import served
 from tests.page_examples import (
     HOUR,
     NOW,
+    PULL_FAILED,
     Deployment,
     Fleet,
     all_down,
@@ -201,10 +202,12 @@ def test_a_reader_s_own_contrast_keeps_the_colours_of_the_phases(visit: Visit) -
     assert page.locator(".legend .swatch").evaluate_all(colours) == len(PHASES) + 1
 
 
-def test_on_a_phone_the_worst_service_is_on_the_first_screen(visit: Visit) -> None:
-    box = visit(lively(), "", PHONE).get_by_role("link", name="recommender").bounding_box()
-    assert box is not None
-    assert box["y"] + box["height"] < PHONE[1]
+def test_on_a_phone_the_worst_service_and_its_reason_are_on_the_first_screen(visit: Visit) -> None:
+    page = visit(lively(), "", PHONE)
+    for found in (page.get_by_role("link", name="recommender"), page.get_by_text(PULL_FAILED)):
+        box = found.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] < PHONE[1]
 
 
 def test_on_a_phone_the_reason_comes_first_and_the_filters_are_folded(visit: Visit) -> None:
