@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from exporter.adapters.web.snapshot import Snapshot
 from exporter.core.accounting.history import History
+from exporter.core.links import LinkOptions, links_of
 from exporter.core.pages.filters import parse_filter, parse_project
-from exporter.core.pages.overview import Overview, ProjectStatus, find_service, overview
+from exporter.core.pages.overview import Overview, ProjectStatus, find_service, old_before, overview
 from exporter.core.pages.service_page import Remedy, ServicePage, service_page
 
 
@@ -21,13 +22,14 @@ class StatusReader(NamedTuple):
 
     Each request takes one `snapshot`. `history` is what the store keeps of a service by project and id, None
     for nothing; it raises `TimeoutError` while the store is busy. `clock` is in ms. `remedy` says what can be
-    done about an event's text.
+    done about an event's text. `links` are the configured ones.
     """
 
     snapshot: Callable[[], Snapshot[Any]]
     history: Callable[[str, str], History | None]
     clock: Callable[[], int]
     remedy: Remedy
+    links: Callable[[], LinkOptions]
 
     def overview(self, query: str) -> tuple[Overview, int]:
         """The page of the fleet that a query string asks for, and its time (ms). Raises `BadQueryError`."""
@@ -46,4 +48,11 @@ class StatusReader(NamedTuple):
         except TimeoutError:
             was_read = False
         now = self.clock()
-        return service_page(view, history, now, self.remedy, others, history_read=was_read), now
+        project = next((each for each in snapshot.projects if each.name == view.project), None)
+        limit = old_before(project, now)
+        page = service_page(view, history, now, self.remedy, others, history_read=was_read, old_before=limit)
+        if project is None:
+            return page, now
+        links = links_of(self.links(), view.project, project.project_id, service_id)
+        error = project.error if project.up is False else ""
+        return page._replace(links=links, project_error=error), now

@@ -35,8 +35,8 @@ class ServiceFilter(NamedTuple):
 
 def parse_filter(query: str) -> ServiceFilter:
     """What a query string asks of the fleet; keys of others are left alone. Raises `BadQueryError`."""
-    given = _given(query, ("q", "state", "project", "page"))
-    text, state, page = given["q"].strip(), given["state"], given["page"]
+    found = given(query, ("q", "state", "project", "page"))
+    text, state, page = found["q"].strip(), found["state"], found["page"]
     if len(text) > LONGEST_SEARCH:
         raise BadQueryError(f"q has {len(text)} characters; at most {LONGEST_SEARCH} are searched for.")
     if state and state not in _STATES:
@@ -45,15 +45,16 @@ def parse_filter(query: str) -> ServiceFilter:
     is_number = page.isascii() and page.isdigit() and len(page) <= _LONGEST_NUMBER
     if page and not (is_number and int(page) > 0):
         raise BadQueryError(f'page is "{page}"; it must be a whole number of at least 1.')
-    return ServiceFilter(text, state, given["project"], int(page or 1))
+    return ServiceFilter(text, state, found["project"], int(page or 1))
 
 
 def parse_project(query: str) -> str:
     """Which project's service a query string means; "" for any. Raises `BadQueryError`."""
-    return _given(query, ("project",))["project"]
+    return given(query, ("project",))["project"]
 
 
-def _given(query: str, keys: tuple[str, ...]) -> Mapping[str, str]:
+def given(query: str, keys: tuple[str, ...]) -> Mapping[str, str]:
+    """The values of these keys in a query string, "" for none. Raises `BadQueryError` for two values."""
     found = dict.fromkeys(keys, "")
     for key, value in parse_qsl(query):
         if found.get(key):
