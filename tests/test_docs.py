@@ -17,6 +17,8 @@ from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.cli import COMMANDS
 from exporter.core import records
 from exporter.core.metrics.families import PROJECT_FAMILIES, SERVICE_FAMILIES
+from tests import promql
+from tests.guides import blocks
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -165,6 +167,17 @@ def test_every_metric_that_a_page_names_exists(page: Path) -> None:
     # A name with colons is that of a recording rule.
     named = set(re.findall(r"(?<![\w:])modelarts_[a-z_]*[a-z](?![\w:])", page.read_text()))
     assert named - metric_names() == set()
+
+
+# Those of the runbooks have a test of their own.
+WITH_QUERIES = [
+    page for page in PAGES if page.parent.name != "runbooks" and blocks(page.read_text(), "promql")
+]
+
+
+@pytest.mark.parametrize("page", WITH_QUERIES, ids=lambda page: page.stem)
+def test_every_query_of_a_page_works(page: Path) -> None:
+    assert [fault for query in blocks(page.read_text(), "promql") for fault in promql.faults(query)] == []
 
 
 # -- links
