@@ -199,6 +199,12 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_the_comparison_has_a_source_for_every_number_and_a_number_for_every_source() -> None:
+    claims, _, sources = (ROOT / "docs" / "comparison.md").read_text().partition("## Sources")
+    numbered = re.findall(r"^(\d)\. .*?(?=^\d\. |\Z)", sources, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"\[(\d)\]", claims)) == set(numbered)
+
+
 # -- the command line
 
 
