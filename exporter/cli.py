@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from exporter import app as program
 from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
-from exporter.commands import backfill, classify, demo, once, record, wait
+from exporter.commands import backfill, classify, completion, demo, once, record, wait
 from exporter.commands.doctor import command as doctor
 from exporter.config import ConfigError, load, parse_duration, warnings
 from exporter.core.classifier.classifier import Classifier, CustomRule
@@ -119,6 +119,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=program.version_line())
+    _add_run_flags(parser)
+
+
+def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     parser.add_argument(
         "--web.listen-address",
@@ -548,6 +552,18 @@ def _duration(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _add_completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", metavar="SHELL", choices=completion.SHELLS, help="bash, zsh or tcsh")
+
+
+def _completion(options: argparse.Namespace) -> int:
+    """Print the script with which a shell completes commands and flags."""
+    parser = build_parser()
+    _add_run_flags(parser)  # they need no command
+    print(completion.script(parser, options.shell))
+    return 0
+
+
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
     "run": (_add_run, _run),
     "demo": (_add_demo, _demo),
@@ -559,4 +575,5 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
     "record": (_add_record, _record),
     "classify": (_add_classify, _classify),
     "backfill": (_add_backfill, _backfill),
+    "completion": (_add_completion, _completion),
 }
