@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from docs.source import causes as causes_docs
+from docs.source import man as man_docs
 from docs.source import metrics as metrics_docs
 from docs.source import recordings as recordings_docs
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
@@ -229,6 +232,22 @@ def test_every_command_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
     assert set(re.findall(r"`modelarts-exporter ([a-z][a-z-]*)", text)) <= set(COMMANDS)
     assert set(re.findall(r"`(--shard[a-z.]*)", text)) <= flags_of("run")
+
+
+def test_the_man_page_is_written_from_the_parser_and_names_every_command_and_flag() -> None:
+    page = (ROOT / "docs" / "modelarts-exporter.1").read_text(encoding="utf-8")
+    assert page == man_docs.page(), "run: make docs"
+    for name in COMMANDS:
+        part = page.partition(f"\n.B modelarts\\-exporter {name}".replace("check-", "check\\-"))[2]
+        part = part.partition("\n.SH")[0].replace("\\-", "-")
+        assert set(re.findall(r"^\\fB(--[a-z.-]+)\\fP", part, re.MULTILINE)) == flags_of(name) - {"--version"}
+
+
+def test_roff_finds_nothing_to_complain_about_in_the_man_page() -> None:
+    if groff := shutil.which("groff"):
+        check = [groff, "-man", "-ww", "-z", "-Tutf8", str(ROOT / "docs" / "modelarts-exporter.1")]
+        done = subprocess.run(check, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 # -- the fields of the API
