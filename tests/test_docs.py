@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from docs.source import causes as causes_docs
 from docs.source import man as man_docs
 from docs.source import metrics as metrics_docs
 from docs.source import recordings as recordings_docs
+from exporter.adapters.prometheus.exposition import openmetrics_head
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.cli import COMMANDS
 from exporter.core import records
@@ -163,6 +165,20 @@ def metric_names() -> set[str]:
     names = {row[0] for table in (SERVICES, PROJECTS, OWN) for row in promised(table)}
     names |= {family.name for family in text_string_to_metric_families(metrics)}
     return names | {name + suffix for name in names for suffix in ("_bucket", "_sum", "_count")}
+
+
+def test_every_metric_has_a_help_of_one_style_and_the_unit_that_its_name_ends_in() -> None:
+    heads = b"".join(openmetrics_head(family) for family in (*SERVICE_FAMILIES, *PROJECT_FAMILIES))
+    own = SelfMetrics(["p"], ["a"], version="", revision="").render(openmetrics=True)
+    ours = {
+        family.name: family
+        for family in parse_openmetrics((heads + own + b"# EOF\n").decode())  # type: ignore[no-untyped-call]
+        if family.name.startswith("modelarts_")
+    }
+    assert len(ours) == len(promised(SERVICES) | promised(PROJECTS) | promised(OWN))
+    for name, family in ours.items():
+        assert re.fullmatch(r"[A-Z0-9].*[a-z0-9)]\.", family.documentation), name
+        assert family.unit == (re.findall(r"_(seconds|bytes|ratio)$", name) or [""])[0], name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
