@@ -91,6 +91,7 @@ docs: $(SETUP) ## Write the generated pages of docs/
 	@$(PYTHON) -m docs.source.configuration >docs/.new && mv docs/.new docs/configuration.md
 	@$(PYTHON) -m docs.source.causes >docs/.new && mv docs/.new docs/causes.md
 	@$(PYTHON) -m docs.source.recordings >docs/.new && mv docs/.new docs/recordings.md
+	@$(PYTHON) -m docs.source.man >docs/.new && mv docs/.new docs/modelarts-exporter.1
 	@$(PYTHON) -m dashboards.source.build
 	@$(PYTHON) alerts/render.py --output alerts/modelarts.rules.yml
 	@cp alerts/modelarts.rules.yml $(CHART)/files/

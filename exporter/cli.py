@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from exporter import app as program
 from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
-from exporter.commands import assets, backfill, classify, demo, once, record, wait
+from exporter.commands import assets, backfill, classify, completion, demo, once, record, wait
 from exporter.commands.doctor import command as doctor
 from exporter.commands.since import JUST_NOW, Since, parse_since
 from exporter.config import ConfigError, load, parse_duration, warnings
@@ -31,6 +31,17 @@ _MOST_STEPS = 1_000_000
 _SHORTEST_STEP_MS = 1000
 # The exit code that a shell gives a program which SIGINT has ended.
 INTERRUPTED = 130
+
+
+class _Help(argparse.HelpFormatter):
+    """Help with the default of each flag; a text that names one, for a default that is no value, stays."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help
+        has_default = action.default not in (None, "", argparse.SUPPRESS) and action.default is not False
+        if text and has_default and action.option_strings and "(default: " not in text:
+            return f"{text} (default: %(default)s)"
+        return text
 
 
 class WrongUsageError(Exception):
@@ -88,13 +99,16 @@ def build_parser() -> argparse.ArgumentParser:
         prog="modelarts-exporter",
         description="Prometheus exporter that shows failed deployments of ModelArts inference services.",
         epilog="Without a command, it runs the exporter (run).",
+        formatter_class=_Help,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=program.version_line())
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (add, run) in COMMANDS.items():
         about = (run.__doc__ or "").splitlines()[0]
-        sub = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+        sub = commands.add_parser(
+            name, help=about, description=about, formatter_class=_Help, allow_abbrev=False
+        )
         add(sub)
         sub.set_defaults(command=run)
     return parser
@@ -105,27 +119,31 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=program.version_line())
+    _add_run_flags(parser)
+
+
+def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
     parser.add_argument(
         "--web.listen-address",
         dest="listen",
         action="append",
         metavar="ADDR",
-        help="address to listen on (default :10155); repeatable",
+        help="address to listen on; repeatable (default: :10155)",
     )
     parser.add_argument(
         "--web.telemetry-path",
         dest="telemetry_path",
         default="/metrics",
         metavar="PATH",
-        help="path of the metrics (default /metrics)",
+        help="path of the metrics",
     )
     parser.add_argument(
         "--web.config.file",
         dest="web_config_file",
         default="",
         metavar="FILE",
-        help="web config file: TLS, users and headers",
+        help="web config file: TLS, users and headers (default: none of them)",
     )
     parser.add_argument(
         "--web.enable-lifecycle",
@@ -139,7 +157,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         type=_url,
         default="",
         metavar="URL",
-        help="URL at which people reach the pages; alerts link to it (default: this host's name)",
+        help="URL at which people reach the pages; alerts link to it "
+        "(default: links.external_url of the config file, else this host's name)",
     )
     parser.add_argument(
         "--web.max-requests",
@@ -147,14 +166,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         default=40,
         metavar="N",
-        help="scrapes that are answered at the same time (default 40)",
+        help="scrapes that are answered at the same time",
     )
     parser.add_argument(
         "--storage.path",
         dest="storage_path",
         default="data/",
         metavar="DIR",
-        help="directory of the store (default data/); empty: memory only",
+        help="directory of the store; empty: memory only",
     )
     _add_shard(parser)
     _add_log(parser)
@@ -263,7 +282,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
         dest="listen",
         default=":10155",
         metavar="ADDR",
-        help="address of the exporter (default :10155)",
+        help="address of the exporter",
     )
     _add_log(parser)
     parser.set_defaults(log_level="warn")
@@ -276,15 +295,17 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _add_emulate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--listen", default="127.0.0.1:10156", metavar="ADDR", help="default: %(default)s")
+    parser.add_argument("--listen", default="127.0.0.1:10156", metavar="ADDR", help="address to listen on")
     plays = parser.add_mutually_exclusive_group()
     plays.add_argument(
-        "--scenario", default=None, metavar="FILE", help=f"a file, or one of: {', '.join(scenario_names())}"
+        "--scenario",
+        metavar="FILE",
+        help=f"what happens there: a file, or one of {', '.join(scenario_names())} (default: demo)",
     )
-    plays.add_argument("--replay", default=None, metavar="FILE", help="answer with what `record` has written")
-    parser.add_argument(
-        "--speed", type=_speed, default=1.0, metavar="N", help="N times as fast; default: %(default)g"
+    plays.add_argument(
+        "--replay", metavar="FILE", help="answer with what `record` has written (default: play a scenario)"
     )
+    parser.add_argument("--speed", type=_speed, default="1", metavar="N", help="play N times as fast")
 
 
 def _emulate(options: argparse.Namespace) -> int:
@@ -307,9 +328,9 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
         "--for",
         dest="milliseconds",
         type=_positive_duration,
-        default=600_000,
+        default="10m",
         metavar="DURATION",
-        help="how long to record (default 10m); Ctrl-C ends it earlier",
+        help="how long to record; Ctrl-C ends it earlier",
     )
     parser.add_argument(
         "--service",
@@ -318,7 +339,7 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
         type=_service_id,
         default=[],
         metavar="ID",
-        help="record this service and no other one; repeatable",
+        help="record this service and no other one; repeatable (default: all services)",
     )
     _add_log(parser)
     parser.set_defaults(log_level="error")
@@ -369,7 +390,7 @@ def _check_config(options: argparse.Namespace) -> int:
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
-    parser.add_argument("--project", metavar="NAME", help="check this project alone")
+    parser.add_argument("--project", metavar="NAME", help="check this project alone (default: all projects)")
     parser.add_argument("--format", choices=["text", "json"], default="text", help="form of the output")
 
 
@@ -388,7 +409,7 @@ def _add_once(parser: argparse.ArgumentParser) -> None:
         dest="storage_path",
         default="",
         metavar="DIR",
-        help="directory of the store; default: memory only",
+        help="directory of the store (default: memory only)",
     )
     _add_shard(parser)
     _add_log(parser)
@@ -406,7 +427,10 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("service", metavar="SERVICE", type=_text, help="its name or id")
     _add_config(parser)
     parser.add_argument(
-        "--project", default="", metavar="P", help="its project, by the name in the config file; default: all"
+        "--project",
+        default="",
+        metavar="P",
+        help="its project, by the name in the config file (default: all projects)",
     )
     parser.add_argument(
         "--since",
@@ -414,10 +438,10 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
         default=JUST_NOW,
         metavar="TIME",
         help="an update that began earlier is not waited for: 2026-01-31T12:00:00Z, seconds since the epoch, "
-        "or a duration back; default: when the command started, less a minute",
+        "or a duration back (default: when the command started, less a minute)",
     )
     parser.add_argument(
-        "--timeout", type=_timeout, default=_timeout("30m"), metavar="TIME", help="default: 30m"
+        "--timeout", type=_timeout, default="30m", metavar="DURATION", help="how long to wait at most"
     )
 
 
@@ -454,7 +478,11 @@ def _add_classify(parser: argparse.ArgumentParser) -> None:
         "text", nargs="*", metavar="TEXT", help="the event text; without it, each line of stdin is one"
     )
     parser.add_argument(
-        "--config.file", dest="config_file", default="", metavar="FILE", help="use its causes too"
+        "--config.file",
+        dest="config_file",
+        default="",
+        metavar="FILE",
+        help="use the causes of this config file too (default: the built-in ones alone)",
     )
     parser.add_argument("--history", metavar="FILE", help=classify.HISTORY_HELP)
 
@@ -483,14 +511,14 @@ def _add_backfill(parser: argparse.ArgumentParser) -> None:
         type=_instant,
         default="30d",
         metavar="TIME",
-        help="its begin: a duration back, RFC 3339, or seconds since the epoch (default 30d)",
+        help="its begin: a duration back, RFC 3339, or seconds since the epoch",
     )
     parser.add_argument(
         "--step",
         type=_step,
         default="5m",
         metavar="DURATION",
-        help="from one sample to the next (default 5m)",
+        help="time from one sample to the next",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the file to write")
     _add_shard(parser)
@@ -544,6 +572,18 @@ def _assets(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", metavar="SHELL", choices=completion.SHELLS, help="bash, zsh or tcsh")
+
+
+def _completion(options: argparse.Namespace) -> int:
+    """Print the script with which a shell completes commands and flags."""
+    parser = build_parser()
+    _add_run_flags(parser)  # they need no command
+    print(completion.script(parser, options.shell))
+    return 0
+
+
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
     "run": (_add_run, _run),
     "demo": (_add_demo, _demo),
@@ -556,4 +596,5 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
     "classify": (_add_classify, _classify),
     "backfill": (_add_backfill, _backfill),
     "assets": (_add_assets, _assets),
+    "completion": (_add_completion, _completion),
 }

@@ -91,6 +91,20 @@ def test_every_command_explains_itself(command: Command, name: str) -> None:
     assert result.out.startswith(f"usage: modelarts-exporter {name} ")
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_has_the_default_of_each_flag_that_takes_a_value(
+    name: str, command: Command
+) -> None:
+    usage, _, options = command(name, "--help").out.partition("\noptions:\n")
+    options = re.sub(r"\n {10,}", " ", options)  # one line for each flag
+    flags = re.findall(r"^  (--\S+) (?:[A-Z]|\{).*$", options, re.MULTILINE)
+    assert ("--config.file" in usage) == ("--config.file" in flags)
+    for flag in flags:
+        (line,) = re.findall(rf"^  {re.escape(flag)} .*$", options, re.MULTILINE)
+        is_required = f"[{flag} " not in usage.replace("| --", "[--")
+        assert is_required != ("(default: " in line), line
+
+
 def test_the_whole_command_explains_every_command(command: Command) -> None:
     result = command("--help")
     assert result.code == 0

@@ -2,21 +2,28 @@
 
 import json
 import re
+import shutil
+import subprocess
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from docs.source import causes as causes_docs
+from docs.source import man as man_docs
 from docs.source import metrics as metrics_docs
 from docs.source import recordings as recordings_docs
+from exporter.adapters.prometheus.exposition import openmetrics_head
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.cli import COMMANDS
 from exporter.core import records
 from exporter.core.metrics.families import PROJECT_FAMILIES, SERVICE_FAMILIES
+from tests import promql
+from tests.guides import blocks
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -160,11 +167,36 @@ def metric_names() -> set[str]:
     return names | {name + suffix for name in names for suffix in ("_bucket", "_sum", "_count")}
 
 
+def test_every_metric_has_a_help_of_one_style_and_the_unit_that_its_name_ends_in() -> None:
+    heads = b"".join(openmetrics_head(family) for family in (*SERVICE_FAMILIES, *PROJECT_FAMILIES))
+    own = SelfMetrics(["p"], ["a"], version="", revision="").render(openmetrics=True)
+    ours = {
+        family.name: family
+        for family in parse_openmetrics((heads + own + b"# EOF\n").decode())  # type: ignore[no-untyped-call]
+        if family.name.startswith("modelarts_")
+    }
+    assert len(ours) == len(promised(SERVICES) | promised(PROJECTS) | promised(OWN))
+    for name, family in ours.items():
+        assert re.fullmatch(r"[A-Z0-9].*[a-z0-9)]\.", family.documentation), name
+        assert family.unit == (re.findall(r"_(seconds|bytes|ratio)$", name) or [""])[0], name
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_metric_that_a_page_names_exists(page: Path) -> None:
     # A name with colons is that of a recording rule.
     named = set(re.findall(r"(?<![\w:])modelarts_[a-z_]*[a-z](?![\w:])", page.read_text()))
     assert named - metric_names() == set()
+
+
+# Those of the runbooks have a test of their own.
+WITH_QUERIES = [
+    page for page in PAGES if page.parent.name != "runbooks" and blocks(page.read_text(), "promql")
+]
+
+
+@pytest.mark.parametrize("page", WITH_QUERIES, ids=lambda page: page.stem)
+def test_every_query_of_a_page_works(page: Path) -> None:
+    assert [fault for query in blocks(page.read_text(), "promql") for fault in promql.faults(query)] == []
 
 
 # -- links
@@ -186,6 +218,12 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_the_comparison_has_a_source_for_every_number_and_a_number_for_every_source() -> None:
+    claims, _, sources = (ROOT / "docs" / "comparison.md").read_text().partition("## Sources")
+    numbered = re.findall(r"^(\d)\. .*?(?=^\d\. |\Z)", sources, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"\[(\d)\]", claims)) == set(numbered)
+
+
 # -- the command line
 
 
@@ -202,7 +240,7 @@ def test_the_readme_names_every_command_and_flag_and_no_other() -> None:
     assert named == set(COMMANDS)
     ours = {flag for command in COMMANDS for flag in flags_of(command)}
     reference = README.partition("## Reference")[2]
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z.-]*", reference)) == ours
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z.-]*", reference)) - {"--help"} == ours
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -210,6 +248,22 @@ def test_every_command_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
     assert set(re.findall(r"`modelarts-exporter ([a-z][a-z-]*)", text)) <= set(COMMANDS)
     assert set(re.findall(r"`(--shard[a-z.]*)", text)) <= flags_of("run")
+
+
+def test_the_man_page_is_written_from_the_parser_and_names_every_command_and_flag() -> None:
+    page = (ROOT / "docs" / "modelarts-exporter.1").read_text(encoding="utf-8")
+    assert page == man_docs.page(), "run: make docs"
+    for name in COMMANDS:
+        part = page.partition(f"\n.B modelarts\\-exporter {name}".replace("check-", "check\\-"))[2]
+        part = part.partition("\n.SH")[0].replace("\\-", "-")
+        assert set(re.findall(r"^\\fB(--[a-z.-]+)\\fP", part, re.MULTILINE)) == flags_of(name) - {"--version"}
+
+
+def test_roff_finds_nothing_to_complain_about_in_the_man_page() -> None:
+    if groff := shutil.which("groff"):
+        check = [groff, "-man", "-ww", "-z", "-Tutf8", str(ROOT / "docs" / "modelarts-exporter.1")]
+        done = subprocess.run(check, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 # -- the fields of the API

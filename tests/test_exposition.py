@@ -40,7 +40,8 @@ class Theirs:
 
     def collect(self) -> Iterator[Metric]:
         for each in self._families:
-            metric = Metric(each.name.removesuffix("_total"), each.help, each.kind)
+            unit = "seconds" if each.name.endswith("_seconds") else ""
+            metric = Metric(each.name.removesuffix("_total"), each.help, each.kind, unit)
             for key in sorted(self._subjects):  # type: ignore[type-var]
                 for suffix, labels, value in each.samples(self._subjects[key]):
                     metric.add_sample(each.name + suffix, dict(labels), value)

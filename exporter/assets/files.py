@@ -28,6 +28,8 @@ _PATTERNS = (
     "deploy/kubernetes.yml",
     "deploy/modelarts-exporter.service",
     "deploy/prometheus.example.yml",
+    "deploy/prometheus-http-sd.example.yml",
+    "deploy/prometheus-kubernetes.example.yml",
     "deploy/grafana/README.md",
     "deploy/grafana/provisioning/*/*.yml",
     "docs/*.md",

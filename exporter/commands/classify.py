@@ -22,7 +22,7 @@ _POLICY = CountingPolicy(lateness=0, longest_guess=LONGEST_DEPLOYMENT_MS)
 
 HISTORY_HELP = (
     "which event of a failed update is its cause, and why; the file is YAML, or JSON lines with one event "
-    "each: occur_time (ms), event_type, event_info"
+    "each: occur_time (ms), event_type, event_info (default: classify texts)"
 )
 
 _PROVES = {

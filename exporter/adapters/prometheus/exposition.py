@@ -13,7 +13,7 @@ from typing import Any
 from prometheus_client.utils import floatToGoString
 
 from exporter.adapters.prometheus import deflate
-from exporter.core.metrics.family import Family, Sample
+from exporter.core.metrics.family import Family, Sample, unit_of
 
 # Subjects in a block. Measured at 10,000 services with 50 changes a second: at 16 the answer grows by a
 # seventh (each block starts with an empty dictionary), at 256 a change costs three times as much.
@@ -109,10 +109,11 @@ class _Block:
 
 
 class _Head:
-    """A family's HELP and TYPE lines."""
+    """A family's HELP and TYPE lines, and its UNIT line if there is a unit."""
 
-    def __init__(self, name: str, kind: str, text: str) -> None:
-        self.text = f"# HELP {name} {text}\n# TYPE {name} {kind}\n".encode()
+    def __init__(self, name: str, kind: str, text: str, unit: str = "") -> None:
+        unit_line = f"# UNIT {name} {unit}\n" if unit else ""
+        self.text = f"# HELP {name} {text}\n# TYPE {name} {kind}\n{unit_line}".encode()
         self.deflated = deflate.deflate(self.text)
         self.seal = deflate.seal([self.text])
 
@@ -203,7 +204,7 @@ def _replace(bucket: _Bucket, changes: Mapping[int, Sequence[bytes]]) -> set[int
 
 
 def openmetrics_head(family: Family) -> bytes:
-    """The family's HELP and TYPE lines in OpenMetrics."""
+    """The family's HELP, TYPE and UNIT lines in OpenMetrics."""
     return _heads(family)[True].text
 
 
@@ -215,10 +216,12 @@ def series_and_value(family: Family, sample: Sample) -> tuple[str, str]:
 
 
 def _heads(family: Family) -> tuple[_Head, _Head]:
-    """The two formats' heads: OpenMetrics names a counter without its `_total`, and escapes a quote."""
+    """The two formats' heads: OpenMetrics names a counter without `_total`, escapes quotes and has units."""
     name = family.name.removesuffix("_total") if family.kind == "counter" else family.name
     text = family.help.replace("\\", r"\\").replace("\n", r"\n")
-    return _Head(family.name, family.kind, text), _Head(name, family.kind, text.replace('"', r"\""))
+    return _Head(family.name, family.kind, text), _Head(
+        name, family.kind, text.replace('"', r"\""), unit_of(name)
+    )
 
 
 def _lines(family: Family, subject: Any) -> bytes:

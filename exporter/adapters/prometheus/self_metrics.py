@@ -21,6 +21,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from exporter.core.accounting.audit import KINDS as AUDIT_KINDS
 from exporter.core.accounting.ledger import ANOMALIES
+from exporter.core.metrics.family import unit_of
 
 # What a healthy gateway answers, per endpoint: IAM creates a token, all others are reads.
 _ENDPOINT_SUCCESS = {"token": "201", "list": "200", "detail": "200", "logs": "200", "events": "200"}
@@ -62,102 +63,102 @@ class SelfMetrics:
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
         self._build_info = self._gauge(
-            "build_info", "What this program was built from, always 1", "version", "revision", "python"
+            "build_info", "What this program was built from; always 1.", "version", "revision", "python"
         )
         self._web_info = self._gauge(
-            "web_info", "Where readers find the exporter's pages, always 1", "external_url"
+            "web_info", "Where readers find the exporter's pages; always 1.", "external_url"
         )
         self._shard_info = self._gauge(
-            "shard_info", "Which of how many exporters that share a fleet, always 1", "index", "total"
+            "shard_info", "Which of how many exporters that share a fleet; always 1.", "index", "total"
         )
         self._requests = self._counter(
-            "api_requests", "Requests to the cloud, by HTTP status or error", "project", "endpoint", "code"
+            "api_requests", "Requests to the cloud, by HTTP status or error.", "project", "endpoint", "code"
         )
         self._request_duration = self._histogram(
             "api_request_duration_seconds",
-            "Time that a request to the cloud took",
+            "Time that a request to the cloud took.",
             _REQUEST_BUCKETS,
             "project",
             "endpoint",
         )
         self._rate_limit = self._gauge(
-            "api_rate_limit", "Requests per second that are allowed at present", "project"
+            "api_rate_limit", "Requests per second that are allowed at present.", "project"
         )
-        self._throttled = self._counter("api_throttled", "Requests that were answered with 429", "project")
+        self._throttled = self._counter("api_throttled", "Requests that were answered with 429.", "project")
         self._poll_duration = self._histogram(
             "poll_duration_seconds",
-            "Time from a list to the last read that it asked for",
+            "Time from a list to the last read that it asked for.",
             _POLL_BUCKETS,
             "project",
         )
         self._poll_interval = self._gauge(
-            "poll_interval_seconds", "Time between two lists, as configured", "project"
+            "poll_interval_seconds", "Time between two lists, as configured.", "project"
         )
         self._sweep_duration = self._gauge(
             "sweep_duration_seconds",
             "Time in which every service is read once: the last time or this time, the longer one, and at"
-            " least the interval that is configured",
+            " least the interval that is configured.",
             "project",
         )
         self._last_list = self._gauge(
-            "last_list_timestamp_seconds", "When the last complete list was read", "project"
+            "last_list_timestamp_seconds", "When the last complete list was read.", "project"
         )
         self._torn = self._counter(
-            "torn_reads", "Reads whose rows disagreed with their own count, thrown away", "project"
+            "torn_reads", "Reads whose rows disagreed with their own count, thrown away.", "project"
         )
         self._anomalies = self._counter(
             "ledger_anomalies",
-            "Settled entries that vanished, changed or are dated in the future",
+            "Settled entries that vanished, changed or are dated in the future.",
             "project",
             "kind",
         )
         self._unknown = self._counter(
-            "unknown_values", "Values of the cloud that this version does not know", "project", "field"
+            "unknown_values", "Values of the cloud that this version does not know.", "project", "field"
         )
         self._unclassified = self._counter(
-            "unclassified_events", "Events whose text no rule knows", "project"
+            "unclassified_events", "Events whose text no rule knows.", "project"
         )
         self._audit_differences = self._counter(
             "audit_differences",
-            "Days of a service whose event log later showed less (missing) or more (extra) than was counted",
+            "Days of a service whose event log later showed less (missing) or more (extra) than was counted.",
             "project",
             "kind",
         )
         self._audit_time = self._gauge(
             "audit_last_success_timestamp_seconds",
-            "When a day of an event log was last compared with what was counted, or none was left",
+            "When a day of an event log was last compared with what was counted, or none was left.",
             "project",
         )
         self._clock_skew = self._gauge(
-            "clock_skew_seconds", "The cloud's clock minus this machine's", "project"
+            "clock_skew_seconds", "The cloud's clock minus this machine's.", "project"
         )
         self._token_expiry = self._gauge(
-            "token_expiry_timestamp_seconds", "When the token in use expires", "project"
+            "token_expiry_timestamp_seconds", "When the token in use expires.", "project"
         )
         self._commit = self._histogram(
-            "store_commit_duration_seconds", "Time that a durable commit took", _COMMIT_BUCKETS
+            "store_commit_duration_seconds", "Time that a durable commit took.", _COMMIT_BUCKETS
         )
-        self._store_size = self._gauge("store_size_bytes", "Size of the store on disk")
-        self._log_errors = self._counter("log_errors", "Lines of the log that could not be written")
+        self._store_size = self._gauge("store_size_bytes", "Size of the store on disk.")
+        self._log_errors = self._counter("log_errors", "Lines of the log that could not be written.")
         self._store_writable = self._gauge(
             "store_writable",
-            "0 from the first commit that fails until one succeeds: what is shown stands still meanwhile",
+            "0 from the first commit that fails until one succeeds: what is shown stands still meanwhile.",
         )
         self._store_writable.set(1)
         self._reload_ok = self._gauge(
-            "config_last_reload_successful", "1 if the last reading of the configuration succeeded"
+            "config_last_reload_successful", "1 if the last reading of the configuration succeeded."
         )
         self._reload_time = self._gauge(
             "config_last_reload_success_timestamp_seconds",
-            "When the configuration was last read with success",
+            "When the configuration was last read with success.",
         )
         self._notifications = self._counter(
             "alertmanager_notifications",
-            "Alerts sent to an Alertmanager, each time that one is; without any, one empty post a minute",
+            "Alerts sent to an Alertmanager, each time that one is; without any, one empty post a minute.",
             "alertmanager",
             "outcome",
         )
-        self._alerts_firing = self._gauge("alerts_firing", "Alerts that are pushed at present", "alertname")
+        self._alerts_firing = self._gauge("alerts_firing", "Alerts that are pushed at present.", "alertname")
 
         self._build_info.labels(version, revision, platform.python_version()).set(1)
         self._retaining = Lock()  # so that no request under way begins a series anew that is just removed
@@ -330,7 +331,14 @@ class SelfMetrics:
         return Counter(f"modelarts_exporter_{name}", text, labels, registry=self._registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"modelarts_exporter_{name}", text, labels, registry=self._registry)
+        return Gauge(f"modelarts_exporter_{name}", text, labels, unit=unit_of(name), registry=self._registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"modelarts_exporter_{name}", text, labels, buckets=buckets, registry=self._registry)
+        return Histogram(
+            f"modelarts_exporter_{name}",
+            text,
+            labels,
+            unit=unit_of(name),
+            buckets=buckets,
+            registry=self._registry,
+        )

@@ -21,6 +21,9 @@ class Sample(NamedTuple):
     value: float
 
 
+# Of the units that OpenMetrics 1.0.0 recommends (section "Units and Base Units"), those that we use.
+_UNITS = ("seconds", "bytes", "ratio")
+
 # Pure: from the view of a service or of a project.
 Samples = Callable[[Any], Iterable[Sample]]
 
@@ -89,3 +92,9 @@ def counters_of(label: str, names: Mapping[str, str]) -> Samples:
         return per_label(view, label, shown)
 
     return samples
+
+
+def unit_of(name: str) -> str:
+    """The unit that a metric's name ends in, as OpenMetrics wants it; "" for none."""
+    unit = name.rpartition("_")[2]
+    return unit if unit in _UNITS else ""
