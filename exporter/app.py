@@ -136,6 +136,7 @@ class Exporter:
             read_now=self.poller.read_now if options.lifecycle else None,
             elsewhere=self._elsewhere,
             history=self.poller.history,
+            updates=self.poller.updates,
             clock=now_ms,
             remedy=self._remedy,
             version=VERSION,
