@@ -159,6 +159,7 @@ def test_what_the_history_drops_is_not_listed_any_more() -> None:
     found.pass_time(6 * MINUTE)
     lines = found.shown("per_page=500")
     assert (len(lines), lines[0][2:], lines[-1][2]) == (UPDATES_KEPT, (1, FAIL), UPDATES_KEPT + 9)
+    assert [len(page.updates) for page in found.walk("per_page=1")] == [1] * UPDATES_KEPT
 
 
 def test_a_service_that_is_gone_has_no_updates_and_none_of_it_is_left_once_it_is_forgotten() -> None:
