@@ -22,7 +22,7 @@ from exporter.adapters.store.database import Store
 from exporter.adapters.store.errors import StoreError
 from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.server import WebServer
-from exporter.config import Config, ConfigError, load, warnings
+from exporter.config import Config, ConfigError, load, to_public_yaml, warnings
 from exporter.config.web import WebConfig, WebConfigWatch
 from exporter.core.alerting.notifications import ALERTNAME
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
@@ -34,7 +34,15 @@ from exporter.engine.notifier import SendLoop
 from exporter.engine.poller import Poller
 from exporter.engine.reporter import Reporter
 from exporter.engine.snapshot import Publisher
-from exporter.factory import ProjectFactory, Shard, alertmanagers, classifier, notifier_options, send_loops
+from exporter.factory import (
+    ProjectFactory,
+    Shard,
+    alertmanagers,
+    classifier,
+    link_options,
+    notifier_options,
+    send_loops,
+)
 from exporter.log import LogOutput
 
 # Three intervals without a turn of the loop, and at least this long, is a loop that hangs. A commit of
@@ -137,6 +145,8 @@ class Exporter:
             elsewhere=self._elsewhere,
             history=self.poller.history,
             updates=self.poller.updates,
+            configuration=lambda: to_public_yaml(self._config),
+            links=lambda: link_options(self._config, self._external_url()),
             clock=now_ms,
             remedy=self._remedy,
             version=VERSION,

@@ -194,7 +194,7 @@ def _add_shard(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="I",
-        help="which part of the services this process reads, counted from 0",
+        help="which part of the services this process reads, counted from 0 (default 0)",
     )
     parser.add_argument(
         "--shard.total",
@@ -202,7 +202,7 @@ def _add_shard(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         default=1,
         metavar="N",
-        help="how many processes share the services",
+        help="how many processes share the services (default 1)",
     )
 
 
@@ -217,10 +217,18 @@ def _shard(options: argparse.Namespace) -> Shard:
 
 def _add_log(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--log.level", dest="log_level", choices=list(LEVELS), default="info", help="lowest level to log"
+        "--log.level",
+        dest="log_level",
+        choices=list(LEVELS),
+        default="info",
+        help="lowest level to log (default %(default)s)",
     )
     parser.add_argument(
-        "--log.format", dest="log_format", choices=["logfmt", "json"], default="logfmt", help="form of a line"
+        "--log.format",
+        dest="log_format",
+        choices=["logfmt", "json"],
+        default="logfmt",
+        help="form of a line (default %(default)s)",
     )
 
 

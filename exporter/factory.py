@@ -18,8 +18,9 @@ from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.config import Alertmanager as PushConfig
 from exporter.config import BasicAuth, Config, Project
 from exporter.core.accounting.apply_updates import CountingPolicy
-from exporter.core.alerting.notifications import Alert, LinkOptions, NotifierOptions
+from exporter.core.alerting.notifications import Alert, NotifierOptions
 from exporter.core.classifier.classifier import Classifier, CustomRule
+from exporter.core.links import LinkOptions
 from exporter.core.polling.schedule import PollIntervals
 from exporter.core.records import ServiceRow
 from exporter.core.times import EpochMs
@@ -294,19 +295,26 @@ def _path(path: object | None) -> str | None:
     return None if path is None else str(path)
 
 
+def link_options(config: Config, external_url: str) -> LinkOptions:
+    """Where alerts and pages lead to."""
+    links = config.links
+    return LinkOptions(
+        external_url.rstrip("/"),
+        links.runbooks_url or "",
+        links.grafana_url or "",
+        links.console_url or "",
+        links.prometheus_url or "",
+    )
+
+
 def notifier_options(config: Config, external_url: str) -> NotifierOptions | None:
     """How alerts are pushed; None if they are not."""
-    wanted, links = config.alertmanager, config.links
+    wanted = config.alertmanager
     if wanted is None:
         return None
     return NotifierOptions(
         wanted.labels,
-        LinkOptions(
-            external_url.rstrip("/"),
-            links.runbooks_url or "",
-            links.grafana_url or "",
-            links.console_url or "",
-        ),
+        link_options(config, external_url),
         classifier(config),
         wanted.resend_interval,
         wanted.cause_wait,

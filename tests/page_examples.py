@@ -121,7 +121,7 @@ class Fleet:
         """A project, listed `age` ms ago."""
         count = sum(project == name for project, _ in self.services)
         listed_at = None if up is None else EpochMs(self.now - age)
-        self.statuses.append(ProjectStatus(name, f"id of {name}", up, error, count, listed_at))
+        self.statuses.append(ProjectStatus(name, f"id of {name}", up, error, count, listed_at, 5 * MINUTE))
 
     def service(
         self,
@@ -358,4 +358,33 @@ def crowd(size: int = 10_000) -> Fleet:
         fleet.put(project, msgspec.structs.replace(state, row=found))
     for number in range(12):
         fleet.project(f"team-{number:02}", age=number * SECOND)
+    return fleet
+
+
+def all_down(size: int = 30) -> Fleet:
+    """So many services, of which none is well, and with names and texts as long as they may be."""
+    fleet = Fleet()
+    for number in range(size):
+        failure = (PULL_FAILED, NO_RESOURCES, UNHEALTHY * 4)[number % 3]
+        name = f"service-{number:02}{'-of-a-long-name' * (number % 5)}"[:64]
+        fleet.service(
+            "prod",
+            row(name, 100 + number, "deploying" if number % 4 == 0 else "running"),
+            [Deployment(ago(number * HOUR, 30 * MINUTE), 9 * MINUTE, failure, 0.5)],
+        )
+    fleet.project("prod")
+    return fleet
+
+
+def cut_off() -> Fleet:
+    """As `lively`, but the cloud does not answer any more, and everything was well before."""
+    fleet = lively()
+    well = ("churn", "forecast", "ocr", "ranking")
+    fleet.services = {
+        key: view._replace(state=msgspec.structs.replace(view.state, read_at=ago(2 * MINUTE)))
+        for key, view in fleet.services.items()
+        if view.state.row.service_name in well
+    }
+    fleet.statuses = []
+    fleet.project("prod", up=False, error="The endpoint does not answer.", age=2 * MINUTE)
     return fleet

@@ -34,7 +34,6 @@ from tests.page_examples import (
     row,
 )
 from tests.test_pages import ask, hostile, one, serving, told
-from tests.test_web import Config
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = json.loads((ROOT / "exporter" / "adapters" / "web" / "openapi.json").read_bytes())
@@ -205,7 +204,7 @@ def test_each_documented_answer_can_happen_and_is_as_documented() -> None:
     with serving(fleet) as url:
         take("/updates", requests.get(f"{url}api/v1/updates", timeout=WAIT))
         take("/services/{service_id}", requests.get(f"{url}api/v1/{SERVICE}", timeout=WAIT))
-    with serving(fleet, config=Config(users=USERS)) as url:
+    with serving(fleet, users=USERS) as url:
         for path in seen:
             take(path, requests.get(f"{url}api/v1{path}", timeout=WAIT))
     documented = {path: set(item["get"]["responses"]) for path, item in DOCUMENT["paths"].items()}

@@ -13,9 +13,10 @@ from exporter.core.accounting.apply_events import apply_events
 from exporter.core.accounting.apply_updates import CountingPolicy, apply_updates
 from exporter.core.accounting.labels import ServiceView
 from exporter.core.accounting.service_state import AlertState, FailureEvent, ServiceState, opened
-from exporter.core.alerting.notifications import LinkOptions, NotifierOptions, alert_of
+from exporter.core.alerting.notifications import NotifierOptions, alert_of
 from exporter.core.classifier.classifier import Classifier
 from exporter.core.classifier.evidence import Evidence
+from exporter.core.links import LinkOptions
 from exporter.core.metrics.families import SERVICE_FAMILIES
 from exporter.core.pages.service_page import service_page
 from exporter.core.records import Event, EventWindow, Model, ServiceRow, Update, UpdateWindow

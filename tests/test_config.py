@@ -20,6 +20,7 @@ from exporter.config import (
     load,
     parse_duration,
     to_public_dict,
+    to_public_yaml,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -443,12 +444,18 @@ def test_the_smallest_file_has_the_documented_defaults() -> None:
     }
 
 
+def test_a_configuration_that_is_shown_is_one_that_could_be_loaded() -> None:
+    config = loaded(GOOD + "causes: [{reason: gpu, pattern: 'nvidia: #1', remedy: 'Drain — 漢.'}]\n")
+    assert to_public_dict(loaded(to_public_yaml(config))) == to_public_dict(config)
+
+
 def test_links_are_addresses_and_only_the_one_to_the_console_may_have_a_query() -> None:
     links = loaded(
         GOOD + "links:\n"
         "  external_url: https://exporter.example/modelarts/\n"
         "  runbooks_url: https://wiki.example/runbooks/\n"
         "  grafana_url: https://grafana.example\n"
+        "  prometheus_url: https://prometheus.example/\n"
         "  console_url: 'https://console.example/?p={project_id}#/{service_id}'\n"
     ).links
     assert to_public_dict(links) == {
@@ -456,6 +463,7 @@ def test_links_are_addresses_and_only_the_one_to_the_console_may_have_a_query() 
         "runbooks_url": "https://wiki.example/runbooks",
         "grafana_url": "https://grafana.example",
         "console_url": "https://console.example/?p={project_id}#/{service_id}",
+        "prometheus_url": "https://prometheus.example",
     }
 
 
@@ -612,7 +620,13 @@ alertmanager:
     assert aksk.read_secret_key() == SECRET
     assert aksk.read_security_token() == SECRET
     assert config.alertmanager.basic_auth.read_password() == SECRET
-    shown = [repr(config), str(config), f"{password.password}", json.dumps(to_public_dict(config))]
+    shown = [
+        repr(config),
+        str(config),
+        f"{password.password}",
+        json.dumps(to_public_dict(config)),
+        to_public_yaml(config),
+    ]
     assert [text for text in shown if SECRET in text] == []
     assert all("<secret>" in text for text in shown)
 

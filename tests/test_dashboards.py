@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from dashboards.source import build, states
+from dashboards.source.queries import TROUBLES
 from exporter.core.classifier.remedies import REASONS
+from exporter.core.pages.service_health import STATES
 from tests.dashboard_files import ROOT, Json, dashboards, panels
 
 FOUND = dashboards()
@@ -42,6 +44,19 @@ def test_there_are_the_five_and_alerts_lead_to_them() -> None:
     assert sorted(FOUND) == sorted(UIDS)
     config = yaml.safe_load((ROOT / "alerts" / "config.yml").read_text("utf-8"))["dashboards"]
     assert {uid for name, uid in config.items() if name != "base_url"} <= set(FOUND)
+
+
+def test_a_state_has_the_name_that_pages_and_json_give_it() -> None:
+    """In their order too; they have no state for the nodes of a service that is well otherwise."""
+    urgent = [state.name for state in STATES if state.urgent]
+    assert [trouble.text for trouble in TROUBLES] == [*urgent, "nodes failed"]
+    (panel,) = (panel for panel in panels(FOUND["modelarts-service"]) if panel["title"] == "State")
+    texts = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
+    assert {code: shown["text"] for code, shown in texts.items()} == {
+        "0": "ok",
+        **{str(trouble.code): trouble.text for trouble in TROUBLES},
+    }
+    assert [state.label.lower() for state in STATES] == [state.name for state in STATES]
 
 
 # --- one dashboard ---------------------------------------------------------------------------------

@@ -20,8 +20,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.adapters.prometheus.exposition import Exposition
 from exporter.adapters.store.database import Store
-from exporter.core.alerting.notifications import LinkOptions, NotifierOptions
+from exporter.core.alerting.notifications import NotifierOptions
 from exporter.core.classifier.classifier import Classifier, CustomRule
+from exporter.core.links import LinkOptions
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.records import Event, ServiceRow, Update
 from exporter.engine.fetch import Fetcher

@@ -20,7 +20,6 @@ from exporter.core.alerting.notifications import (
     Alert,
     Key,
     LastSend,
-    LinkOptions,
     NotifierOptions,
     PostableAlert,
     alert_of,
@@ -33,6 +32,7 @@ from exporter.core.alerting.notifications import (
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.core.classifier.evidence import Evidence
 from exporter.core.classifier.remedies import REMEDIES
+from exporter.core.links import LinkOptions
 from exporter.core.records import FAIL, SUCCESS, Model, ServiceRow, Update
 from tests.fakes import NOW
 

@@ -15,8 +15,9 @@ from exporter.adapters.prometheus.exposition import Exposition
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.database import Store
 from exporter.config import Config, load
-from exporter.core.alerting.notifications import ALERTNAME, Alert, Key, LinkOptions, NotifierOptions
+from exporter.core.alerting.notifications import ALERTNAME, Alert, Key, NotifierOptions
 from exporter.core.classifier.classifier import Classifier
+from exporter.core.links import LinkOptions
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.source import Unreachable
 from exporter.engine.notifier import SendLoop

@@ -9,6 +9,7 @@ from exporter.core.accounting.labels import ServiceView
 from exporter.core.accounting.phases import Phases, Step
 from exporter.core.accounting.service_state import FailureEvent, ServiceState, opened
 from exporter.core.formats import age, age_seconds, iso, length
+from exporter.core.pages.display import Display, parse_display
 from exporter.core.pages.filters import PAGE_ROWS, BadQueryError, ServiceFilter, parse_filter, parse_project
 from exporter.core.pages.overview import Overview, find_service, overview
 from exporter.core.pages.service_health import STATES, health_of, state_of
@@ -313,3 +314,35 @@ def test_an_age_is_coarse_and_never_negative() -> None:
 
 def test_an_instant_is_written_in_utc() -> None:
     assert iso(NOW) == "2026-07-01T10:00:00Z"
+
+
+# -- how it is shown
+
+
+@pytest.mark.parametrize(
+    ("query", "display"),
+    [
+        ("", Display()),
+        ("q=chat&refresh=", Display()),
+        ("refresh=30", Display(30)),
+        ("refresh=5&state=ok", Display(5)),
+        ("refresh=3600", Display(3600)),
+        ("view=wall", Display(30, wall=True)),
+        ("view=wall&refresh=10", Display(10, wall=True)),
+    ],
+)
+def test_how_a_page_is_shown_is_what_the_query_says(query: str, display: Display) -> None:
+    assert parse_display(query) == display
+    assert parse_display(display.query()) == display
+
+
+@pytest.mark.parametrize("seconds", ["0", "4", "3601", "99999", "-5", "5.5", "\u00b2", "soon"])
+def test_a_page_renews_itself_neither_all_the_time_nor_once_a_day(seconds: str) -> None:
+    with pytest.raises(BadQueryError, match=r"^refresh is .* whole number of seconds from 5 to 3600\.$"):
+        parse_display(f"refresh={seconds}")
+
+
+@pytest.mark.parametrize("query", ["view=list", "refresh=5&refresh=6"])
+def test_another_way_to_show_a_page_is_refused(query: str) -> None:
+    with pytest.raises(BadQueryError):
+        parse_display(query)

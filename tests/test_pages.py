@@ -13,11 +13,12 @@ import pytest
 import requests
 
 from exporter.adapters.web.app import WebApp
-from exporter.adapters.web.server import WebConfig, WebServer
+from exporter.adapters.web.server import WebServer
 from exporter.core.accounting.history import History, PastEvent, PastUpdate
 from exporter.core.accounting.service_state import AlertState, FailureEvent, opened
-from exporter.core.alerting.notifications import LinkOptions, NotifierOptions, alert_of
+from exporter.core.alerting.notifications import NotifierOptions, alert_of
 from exporter.core.classifier.step_rules import PHASES
+from exporter.core.links import LinkOptions
 from exporter.core.pages.filters import PAGE_ROWS
 from exporter.core.pages.service_health import STATES
 from exporter.core.records import ABNORMAL, FAIL, NORMAL, Model, NodeResult, ServiceRow, Update
@@ -30,9 +31,11 @@ from tests.page_examples import (
     PULL_FAILED,
     Deployment,
     Fleet,
+    all_down,
     beginning,
     broken,
     crowd,
+    cut_off,
     empty,
     lively,
     row,
@@ -42,8 +45,8 @@ WAIT = 20  # seconds until a test gives up on something that takes milliseconds
 
 
 @contextmanager
-def serving(fleet: Fleet, config: WebConfig | None = None, **other: Any) -> Iterator[str]:
-    """The base URL of the pages of a fleet."""
+def serving(fleet: Fleet, *, users: Mapping[str, str] | None = None, **other: Any) -> Iterator[str]:
+    """The base URL of the pages of a fleet; `users` are those who may see them (bcrypt hash by name)."""
     arguments: dict[str, Any] = {
         "on_scraped": lambda page: None,
         "render_self_metrics": lambda openmetrics: b"",
@@ -54,8 +57,9 @@ def serving(fleet: Fleet, config: WebConfig | None = None, **other: Any) -> Iter
         **fleet.doors(),
     }
     app: WebApp[Any] = WebApp(**{**arguments, **other})
+    app.configure(users or {}, {})
     errors: list[str] = []
-    server = WebServer(["127.0.0.1:0"], app, config, on_error=errors.append)
+    server = WebServer(["127.0.0.1:0"], app, on_error=errors.append)
     server.start()
     try:
         yield f"http://{server.addresses[0]}/"
@@ -79,6 +83,11 @@ def words(answer: requests.Response) -> str:
     """What a reader sees, in one line."""
     text = re.sub(r"<(title|style)\b.*?</\1>", "", answer.text, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]*>", " ", text).split())
+
+
+def without_script(page: str) -> str:
+    """A page without the one script that is ours."""
+    return re.sub(r'<script src="(\.\./)?local\.js" defer></script>', "", page, count=1)
 
 
 class Links(HTMLParser):
@@ -117,17 +126,15 @@ def test_every_state_is_told_in_words() -> None:
     assert "7 of 15 services need attention" in seen
     assert f"image pull {PULL_FAILED}" in seen
     assert "An update has been open for 52 min, now in startup." in seen
-    assert "Its logs could not be read last time. Status running 22 min old" in seen
+    assert "Its logs could not be read last time. Status running prod" in seen
 
 
 def test_the_age_of_the_data_is_always_there() -> None:
     seen = words(ask(lively()))
     assert "12 services, 6 need attention ; data 12 s old" in seen
     assert seen.count("8 s old") == 13
-    assert (
-        "turnstiles 00000016-6d2e-4c1f-9f5a-3b7c5a4e9d10 edge unknown unknown Status running never read"
-        in seen
-    )
+    service_id = row("", 22).service_id
+    assert f"turnstiles {service_id} Status running edge unknown unknown never read" in seen
 
 
 def test_times_are_for_programs_and_for_people() -> None:
@@ -150,7 +157,8 @@ def test_services_that_were_not_read_yet_are_not_called_well() -> None:
         fleet.put("prod", opened(row("a", number), NOW, preexisting=False).state)
     fleet.project("prod")
     seen = words(ask(fleet))
-    assert "The 2 services were not read yet Their logs are being read, one service after the other" in seen
+    assert "The 2 services were not read yet" in seen
+    assert "Their logs are being read, one service after the other" in seen
     fleet.service("prod", row("b", 3), [Deployment(NOW - DAY)])
     assert "2 of 3 services were not read yet, the others are well" in words(ask(fleet))
 
@@ -372,10 +380,176 @@ def test_a_query_that_cannot_be_meant_is_a_400_that_says_why(path: str, sentence
     assert sentence in api.json()["error"]
 
 
+def test_the_configuration_is_a_page_and_every_line_of_it_is_escaped() -> None:
+    text = "projects:\n- name: <script>\u202e\n  password: <secret>\n"
+    page = ask(lively(), "config", configuration=lambda: text)
+    assert page.status_code == 200
+    shown = html.unescape(page.text.partition("<pre><code>")[2].partition("</code>")[0])
+    assert shown == "projects:\n- name: <script>\n  password: <secret>\n"
+    assert "<script" not in without_script(page.text)
+
+
+# -- what is old
+
+
+def test_while_the_cloud_is_down_no_service_looks_as_if_it_were_known_to_be_well() -> None:
+    page = ask(cut_off())
+    assert '<span class="badge ok old">OK when last read</span>' in page.text
+    assert '<span class="badge ok">' not in page.text
+    assert page.text.count('class="old">2 min old</time>') == 5  # the project's, and one for each service
+    churn = f"services/{row('', 7).service_id}"
+    seen = words(ask(cut_off(), churn))
+    assert "churn OK when last read" in seen
+    assert "The data shown here is 2 min old Its project cannot be read: The endpoint does not" in seen
+    assert [each["data_is_old"] for each in told(cut_off())["services"]] == [True] * 4
+    assert told(cut_off(), churn)["service"]["data_is_old"] is True
+
+
+def test_a_service_that_is_not_read_for_three_sweeps_looks_old() -> None:
+    fleet = one("a", Deployment(NOW - DAY), age=15 * MINUTE)
+    assert "The one service is well" in words(ask(fleet))
+    assert told(fleet)["services"][0]["data_is_old"] is False
+    fleet = one("a", Deployment(NOW - DAY), age=15 * MINUTE + 1)
+    seen = words(ask(fleet))
+    assert "The one service was well when last read" in seen
+    assert "1 service was not read for three sweeps" in seen
+    assert "OK when last read" in seen
+    assert "It was not read for three sweeps." in words(ask(fleet, SERVICE))
+
+
+def test_what_could_not_be_read_last_time_is_old_too_and_what_never_was_is_not() -> None:
+    old = {each["service_name"]: each["data_is_old"] for each in told(lively())["services"]}
+    assert [name for name, is_old in old.items() if is_old] == ["translator"]
+    assert 'class="old">22 min old</time>' in ask(lively()).text
+
+
+# -- on the wall
+
+
+def test_a_monitor_shows_all_that_is_not_well_and_renews_itself() -> None:
+    page = ask(lively(), "?view=wall")
+    assert page.headers["Refresh"] == "30"
+    assert page.text.count('<li class="tile') == 7
+    seen = words(page)
+    assert "7 of 15 services need attention" in seen
+    assert f"recommender prod image pull: {PULL_FAILED}" in seen
+    assert "chat-assistant prod , update open for 52 min an update has been open for more than" in seen
+    assert "churn" not in seen
+    assert ask(lively(), "?view=wall&refresh=10").headers["Refresh"] == "10"
+
+
+@pytest.mark.parametrize(
+    ("size", "tiles", "more"), [(30, 30, ""), (31, 29, "and 2 more"), (150, 29, "and 121 more")]
+)
+def test_what_has_no_room_on_a_monitor_is_counted(size: int, tiles: int, more: str) -> None:
+    page = ask(all_down(size), "?view=wall&project=prod")
+    assert page.text.count('<li class="tile failing">') == tiles
+    assert (f'<a href="?project=prod">{more}</a>' in page.text) == bool(more)
+    assert ("more</a>" in page.text) == bool(more)
+
+
+def test_a_monitor_says_what_cannot_be_read_and_when_all_is_well() -> None:
+    assert "edge cannot be read , data 3 h old : Listing the services failed" in words(
+        ask(broken(), "?view=wall")
+    )
+    assert (
+        '<h1 class="ok">The one service is well</h1>'
+        in ask(one("a", Deployment(NOW - DAY)), "?view=wall").text
+    )
+    old = one("a", Deployment(NOW - DAY), age=HOUR)
+    assert '<h1 class="new">The one service was well when last read</h1>' in ask(old, "?view=wall").text
+    hangs = ask(one(), "?view=wall", healthy=lambda: (False, "The poll loop hangs."))
+    assert "Nothing new is being read. The poll loop hangs." in words(hangs)
+    assert '<h1 class="failing">' in hangs.text
+
+
+# -- what goes with every page
+
+
+@pytest.mark.parametrize("path", ["", SERVICE])
+def test_a_page_says_beside_its_headline_of_which_moment_it_is(path: str) -> None:
+    page = ask(lively(), path)
+    head = page.text.partition('<div class="headline">')[2].partition("</div>")[0]
+    assert 'As of <time datetime="2026-07-01T10:00:00Z">' in head
+    assert "Refresh" not in page.headers
+
+
+@pytest.mark.parametrize("path", ["?state=failing", SERVICE + "?project=prod", "services/nothing?"])
+def test_a_page_renews_itself_if_it_is_asked_to_and_can_be_stopped(path: str) -> None:
+    with serving(lively()) as url:
+        page = requests.get(f"{url}{path}&refresh=30", timeout=WAIT)
+        assert page.headers["Refresh"] == "30"
+        if page.status_code == 404:
+            return
+        assert "renewed every 30 s. Stop" in words(page)
+        (stop,) = re.findall(r'<a href="([^"]*)">Stop</a>', page.text)
+        stopped = requests.get(urljoin(page.url, html.unescape(stop)), timeout=WAIT)
+        assert "Refresh" not in stopped.headers
+        (start,) = re.findall(r'<a href="([^"]*)">Renew every 30 s</a>', stopped.text)
+        assert requests.get(urljoin(page.url, html.unescape(start)), timeout=WAIT).url == page.url
+
+
+def test_who_filters_a_page_that_renews_itself_keeps_it_so() -> None:
+    page = ask(crowd(450), "?refresh=30&state=ok")
+    assert '<input type="hidden" name="refresh" value="30">' in page.text
+    links = [html.unescape(link) for link in Links(page.text).links if link.startswith("?")]
+    assert "?state=ok&page=2&refresh=30" in links
+    assert all("refresh=30" in link for link in links if link != "?state=ok")
+
+
+@pytest.mark.parametrize("path", ["?refresh=1", SERVICE + "?refresh=1"])
+def test_a_page_that_would_renew_itself_all_the_time_is_a_400(path: str) -> None:
+    page = ask(lively(), path)
+    assert page.status_code == 400
+    assert 'refresh is "1"; it must be a whole number of seconds from 5 to 3600.' in html.unescape(
+        words(page)
+    )
+    assert ask(lively(), "api/v1/services?refresh=1").status_code == 200
+
+
+def test_a_service_leads_to_its_runbook_console_dashboard_and_metrics() -> None:
+    fleet = Fleet()
+    fleet.service('a "b"&c', row("shop", 1), [Deployment(NOW - HOUR, failure=PULL_FAILED)])
+    fleet.project('a "b"&c')
+    service_id = row("", 1).service_id
+    options = LinkOptions(
+        "",
+        grafana_url="https://grafana.example",
+        console_url="https://console.example/?p={project_id}#/{service_id}",
+        prometheus_url="https://prometheus.example/p",
+    )
+    links = Links(ask(fleet, SERVICE, links=lambda: options).text).links
+    query = (
+        "modelarts_service_update_failing%7Bproject%3D%22a%20%5C%22b%5C%22%26c%22"
+        f"%2Cservice_id%3D%22{service_id}%22%7D"
+    )
+    assert [link for link in links if "example" in link] == [
+        f"https://console.example/?p=id%20of%20a%20%22b%22%26c#/{service_id}",
+        f"https://grafana.example/d/modelarts-service?var-project=a%20%22b%22%26c&var-service={service_id}",
+        f"https://prometheus.example/p/graph?g0.expr={query}&g0.tab=0&g0.range_input=1d",
+    ]
+    assert "../runbooks/ModelArtsUpdateFailed" in links
+
+
+def test_a_service_leads_nowhere_that_is_not_configured() -> None:
+    assert "Console" not in words(ask(lively(), SERVICE))
+    wiki = LinkOptions("", runbooks_url="https://wiki.example/r")
+    page = ask(lively(), SERVICE, links=lambda: wiki)
+    assert '<a href="https://wiki.example/r/ModelArtsUpdateFailed">Runbook</a>' in page.text
+    well = ask(lively(), f"services/{row('', 7).service_id}", links=lambda: wiki)
+    assert 'class="links"' not in well.text
+
+
+def test_the_runbook_of_every_state_exists() -> None:
+    with serving(Fleet()) as url:
+        for name in [state.runbook for state in STATES if state.urgent]:
+            assert requests.get(f"{url}runbooks/{name}", timeout=WAIT).status_code == 200
+
+
 # -- what holds for all of them
 
 
-@pytest.mark.parametrize("path", ["", "?q=a&page=2", SERVICE, "services/nothing"])
+@pytest.mark.parametrize("path", ["", "?q=a&page=2", "?view=wall", SERVICE, "services/nothing", "config"])
 def test_every_link_of_a_page_is_relative_and_leads_somewhere(path: str) -> None:
     with serving(lively(), telemetry_path="/m/n") as url:
         page = Links(requests.get(url + path, timeout=WAIT).text)
@@ -419,12 +593,17 @@ def test_who_takes_gzip_is_sent_a_fraction(path: str) -> None:
     assert int(answer.headers["Content-Length"]) < len(answer.content) / 3
 
 
-@pytest.mark.parametrize("path", ["", SERVICE, "services/nothing"])
-def test_a_page_has_no_script_no_inline_style_and_nothing_from_elsewhere(path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    ["", "?view=wall", SERVICE, "services/nothing", "runbooks/", "runbooks/ModelArtsUpdateFailed", "config"],
+)
+def test_a_page_has_one_script_of_its_own_no_inline_style_and_nothing_from_elsewhere(path: str) -> None:
     answer = ask(lively(), path)
     tags = Links(answer.text).tags
+    scripts = [attributes for tag, attributes in tags if tag == "script"]
+    assert [sorted(attributes) for attributes in scripts] == [["defer", "src"]]
+    assert str(scripts[0]["src"]).removeprefix("../") == "local.js"
     assert not {tag for tag, _ in tags} & {
-        "script",
         "style",
         "img",
         "iframe",
@@ -447,6 +626,18 @@ def test_the_icon_is_a_picture_that_the_policy_allows() -> None:
     assert '<link rel="icon" href="../icon.svg" type="image/svg+xml">' in page.text
     assert (icon.status_code, icon.headers["Content-Type"]) == (200, "image/svg+xml")
     assert "img-src 'self'" in page.headers["Content-Security-Policy"]
+
+
+def test_the_script_is_one_that_the_policy_allows() -> None:
+    page, script = ask(lively(), SERVICE), ask(lively(), "local.js")
+    assert '<script src="../local.js" defer></script>' in page.text
+    assert (script.status_code, script.headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
+    assert "script-src 'self';" in page.headers["Content-Security-Policy"]
+
+
+def test_the_reason_of_a_failure_stands_before_everything_else_of_a_service() -> None:
+    page = ask(lively(), SERVICE).text
+    assert page.index('id="failure"') < page.index('class="links"') < page.index('<dl class="facts">')
 
 
 HOSTILE = "</title><script>alert(1)</script>\"'>&\ud800\x1b[31m\u202e\x00"
@@ -488,6 +679,7 @@ def hostile() -> Fleet:
     "path",
     [
         "",
+        "?view=wall",
         f"?q={quote(HOSTILE, errors='replace')}&project=%3Cscript%3E",
         "?state=%3Cscript%3E",
         f"services/{quote(HOSTILE, safe='', errors='replace')}",
@@ -501,12 +693,12 @@ def test_what_comes_from_outside_is_escaped(path: str) -> None:
         for (project, _), view in fleet.services.items()
     }
     answer = ask(fleet, path)
-    assert "<script" not in answer.text
+    assert without_script(answer.text).count("<script") == 0
     assert "&lt;script&gt;" in answer.text
     assert not set(answer.text) & set("\x00\x1b\u202e")
     tags = [tag for tag, _ in Links(answer.text).tags]
     assert tags.count("title") >= 1
-    assert "script" not in tags
+    assert tags.count("script") == 1
 
 
 def test_an_id_with_a_slash_and_other_letters_has_its_page() -> None:
@@ -518,7 +710,7 @@ def test_an_id_with_a_slash_and_other_letters_has_its_page() -> None:
         page = requests.get(url, timeout=WAIT).text
         links = [link for link in Links(page).links if link.startswith("services/")]
         seen = [words(requests.get(url + link, timeout=WAIT)) for link in links]
-    assert ["a/b c?d=e#f Not read yet" in seen[0], "ü-漢 Not read yet" in seen[1]] == [True, True]
+    assert ["a/b c?d=e#f New" in seen[0], "ü-漢 New" in seen[1]] == [True, True]
 
 
 def test_the_link_of_a_pushed_alert_leads_to_the_page_of_its_service() -> None:

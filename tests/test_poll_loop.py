@@ -11,8 +11,9 @@ from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.database import Store
 from exporter.adapters.store.errors import StoreError
 from exporter.core.accounting.history import History
-from exporter.core.alerting.notifications import LinkOptions, NotifierOptions
+from exporter.core.alerting.notifications import NotifierOptions
 from exporter.core.classifier.classifier import Classifier
+from exporter.core.links import LinkOptions
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.source import Forbidden, NotUnderstood, Refused, Unreachable
 from exporter.engine.static_services import StaticServices

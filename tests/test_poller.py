@@ -926,6 +926,7 @@ def test_the_time_of_a_sweep_is_shown_and_a_refused_login_is_no_part_of_it(clock
     rig = started(fleet(clock, 5), clock)
     took = rig.own("modelarts_exporter_sweep_duration_seconds", project="prod")
     assert took == PACE.sweep_interval / SECOND
+    assert rig.publisher.snapshot.projects[0].sweep_ms == PACE.sweep_interval
     for endpoint in ("list", "logs", "events"):
         rig.cloud.failures[endpoint] = Refused("no")
     rig.pass_time(HOUR)

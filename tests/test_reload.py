@@ -12,7 +12,7 @@ from threading import Event, Thread
 import pytest
 import requests
 
-from exporter.emulator import Cloud, Server, Switches
+from exporter.emulator import DEFAULT_PASSWORD, Cloud, Server, Switches
 from exporter.emulator.faults import error, slow
 
 from .commands import POLL, Config, RunningExporter, configured, password, project, value
@@ -292,6 +292,22 @@ def test_of_two_reloads_at_once_the_newer_file_ends_in_force(cloud: Cloud, url: 
             first.join()
             assert 'service_name="old"' not in exporter.metrics()
         exporter.await_value(1, "modelarts_service_info", service_name="new")
+
+
+def test_the_page_of_the_configuration_shows_the_one_in_force_and_no_secret(url: str, tmp_path: Path) -> None:
+    with RunningExporter(tmp_path, configured(tmp_path, project(url)), "--web.enable-lifecycle") as exporter:
+        exporter.ready()
+        assert "rate_limit: 100" in exporter.get("/config").text
+        configured(tmp_path, project(url, rate_limit=77))
+        assert "rate_limit: 100" in exporter.get("/config").text
+        assert reload(exporter).status_code == 200
+        page = exporter.get("/config").text
+        assert "rate_limit: 77" in page
+        assert "password: &lt;secret&gt;" in page
+        assert DEFAULT_PASSWORD not in page
+        configured(tmp_path, project(url, rate_limit=-1))
+        assert reload(exporter).status_code == 500
+        assert "rate_limit: 77" in exporter.get("/config").text
 
 
 def test_a_project_that_is_taken_out_gets_no_series_back_from_a_request_under_way(

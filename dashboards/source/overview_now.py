@@ -46,7 +46,7 @@ def now() -> list[model.Panel]:
         ),
         number(
             Words(
-                "Degraded services",
+                "Failed or degraded services",
                 "Services that the cloud itself shows as failed or concerning, whatever their last update "
                 "did.",
                 "No service is known",

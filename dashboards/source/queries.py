@@ -90,14 +90,15 @@ class Trouble(NamedTuple):
     query: str
 
 
+# The names and their order are those of the exporter's pages and of its JSON, which have no state for nodes.
 # The highest first: if two have the same labels, PromQL's `or` keeps the first.
 TROUBLES = (
-    Trouble(6, "update failed", FAILING),
-    Trouble(5, "service failed", f"{service('service_status', status='failed')} == 1"),
-    Trouble(4, "update stuck", STUCK),
-    Trouble(3, "concerning", f"{service('service_status', status='concerning')} == 1"),
-    Trouble(2, "nodes failed", NODES_FAILED),
-    Trouble(1, "not readable", f"{service('service_up')} == 0"),
+    Trouble(6, "failing", FAILING),
+    Trouble(5, "failed", f"{service('service_status', status='failed')} == 1"),
+    Trouble(4, "stuck", STUCK),
+    Trouble(3, "unreadable", f"{service('service_up')} == 0"),
+    Trouble(2, "degraded", f"{service('service_status', status='concerning')} == 1"),
+    Trouble(1, "nodes failed", NODES_FAILED),
 )
 
 NOT_WELL = f"max {BY_SERVICE} ({' or '.join(f'{t.code} + 0 * ({t.query})' for t in TROUBLES)})"

@@ -69,7 +69,7 @@ STATUSES = {
 }
 SEVERITIES = {"critical": BROKEN, "warning": LOOK, "info": WELL}
 
-_TROUBLE = {6: BROKEN, 5: BROKEN, 4: LOOK, 3: LOOK, 2: LOOK, 1: UNKNOWN}
+_TROUBLE = {6: BROKEN, 5: BROKEN, 4: LOOK, 3: UNKNOWN, 2: LOOK, 1: LOOK}
 
 
 def texts(meaning: dict[str, tuple[str, str]]) -> list[model.ValueMapping]:
@@ -91,13 +91,13 @@ def nothing(words: str) -> model.ValueMapping:
     )
 
 
-STATE = texts({"0": ("well", WELL)} | {str(t.code): (t.text, _TROUBLE[t.code]) for t in TROUBLES})
+STATE = texts({"0": ("ok", WELL)} | {str(t.code): (t.text, _TROUBLE[t.code]) for t in TROUBLES})
 STATUS = texts({str(place): (name, colour) for place, (name, colour) in enumerate(STATUSES.items())})
 RESULT = texts({str(place): (name, colour) for place, (name, colour) in enumerate(RESULTS.items())})
 PHASE = texts({str(place): (name, colour) for place, (name, colour) in enumerate(PHASES.items())})
 SEVERITY = texts({name: (name, colour) for name, colour in SEVERITIES.items()})
 NODE = texts({"0": ("failed", BROKEN), "1": ("ok", WELL)})
-READABLE = texts({"0": ("not readable", UNKNOWN), "1": ("ok", WELL)})
+READABLE = texts({"0": ("unreadable", UNKNOWN), "1": ("ok", WELL)})
 RELOADED = texts({"0": ("rejected", BROKEN), "1": ("in force", WELL)})
 
 

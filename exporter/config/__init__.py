@@ -3,7 +3,7 @@
 from exporter.config.credentials import AkSkAuth, Auth, BasicAuth, PasswordAuth, Tls
 from exporter.config.loading import load, load_section
 from exporter.config.problems import ConfigError, Problem
-from exporter.config.public import to_public_dict
+from exporter.config.public import to_public_dict, to_public_yaml
 from exporter.config.schema import (
     Alertmanager,
     CauseRule,
@@ -44,5 +44,6 @@ __all__ = [
     "load_section",
     "parse_duration",
     "to_public_dict",
+    "to_public_yaml",
     "warnings",
 ]

@@ -1,10 +1,12 @@
 """A config as plain values that may be shown to anybody."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic.fields import FieldInfo
 
 from exporter.config import values
@@ -22,6 +24,11 @@ def to_public_dict(section: Section) -> dict[str, Any]:
     fields = type(section).model_fields
     shown = {key: public(getattr(section, key), info) for key, info in fields.items()}
     return {key: value for key, value in shown.items() if value is not None}
+
+
+def to_public_yaml(section: Section) -> str:
+    """The same as text that looks like the file; each value is on one line."""
+    return yaml.safe_dump(to_public_dict(section), sort_keys=False, allow_unicode=True, width=math.inf)
 
 
 def public(value: Any, info: FieldInfo) -> Any:

@@ -227,6 +227,9 @@ class Links(Section):
         description="The page of a service in the cloud's console; `{project_id}` and `{service_id}` are "
         "filled in.",
     )
+    prometheus_url: Url | None = Field(
+        default=None, description="Prometheus, for a link from a service's page to its metrics."
+    )
 
 
 class Alertmanager(Section):

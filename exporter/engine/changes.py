@@ -56,6 +56,7 @@ class ProjectStatus(NamedTuple):
     error: str
     services: int
     listed_at: EpochMs | None  # the last complete list
+    sweep_ms: int = 0  # how long it takes now to read every service once; 0: not known yet
 
 
 class ProjectChange(NamedTuple):

@@ -314,7 +314,10 @@ class ProjectPoller:
         )
         if found == self._last_written:
             return None
-        return found._replace(rate=self.resources.rate(), sweep_seconds=self._queue.sweep_ms / 1000)
+        # That it goes on changing is no reason to write.
+        sweep_ms = self._queue.sweep_ms
+        status = found.status._replace(sweep_ms=sweep_ms)
+        return found._replace(status=status, rate=self.resources.rate(), sweep_seconds=sweep_ms / 1000)
 
     def _call_totals(
         self, services: dict[str, StateChange], *, totals_changed: bool
@@ -329,7 +332,7 @@ class ProjectPoller:
         told = (self._outcomes, self._lists, self._polls, self._poll_seconds, self._audit_outcomes)
         for each in told:
             each.clear()
-        self._last_written = ProjectChange(change.key, change.view, change.status)
+        self._last_written = ProjectChange(change.key, change.view, change.status._replace(sweep_ms=0))
 
 
 def call_totals(state: ServiceState) -> CallTotals:

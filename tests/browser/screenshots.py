@@ -7,10 +7,11 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.browser.chromium import chromium, served
-from tests.page_examples import Fleet, beginning, broken, crowd, empty, lively, row
+from tests.page_examples import Fleet, all_down, beginning, broken, crowd, cut_off, empty, lively, row
 
 DESKTOP = (1280, 800)
 PHONE = (360, 740)
+WALL = (1920, 1080)
 RECOMMENDER = f"services/{row('', 1).service_id}"
 
 
@@ -23,13 +24,14 @@ class Picture(NamedTuple):
     scheme: str = "light"
     screen: tuple[int, int] = DESKTOP
     whole: bool = False
+    zone: str = "UTC"
 
 
 # Those of the README; the screens end where a row ends.
 SHOWN = (
-    Picture("overview", "lively", screen=(1280, 761)),
-    Picture("overview-dark", "lively", scheme="dark", screen=(1280, 761)),
-    Picture("service", "lively", RECOMMENDER, screen=(1280, 905)),
+    Picture("overview", "lively", screen=(1280, 744)),
+    Picture("overview-dark", "lively", scheme="dark", screen=(1280, 744)),
+    Picture("service", "lively", RECOMMENDER, screen=(1280, 819)),
     Picture("phone", "lively", screen=PHONE),
 )
 # What else there is to look at after a change.
@@ -54,6 +56,19 @@ CHECKED = (
     Picture("starting", "starting"),
     Picture("crowd", "crowd"),
     Picture("crowd-last", "crowd", "?page=101&state=ok", whole=True),
+    Picture("wall", "lively", "?view=wall", screen=WALL),
+    Picture("wall-30", "all_down", "?view=wall", "dark", WALL),
+    Picture("wall-outage", "broken", "?view=wall", screen=WALL),
+    Picture("wall-crowd", "crowd", "?view=wall", screen=WALL),
+    Picture("wall-phone", "lively", "?view=wall", screen=PHONE),
+    Picture("service-old", "cut_off", f"services/{row('', 7).service_id}"),
+    Picture("old", "cut_off", whole=True),
+    Picture("overview-local", "lively", zone="Europe/Berlin"),
+    Picture("service-local", "lively", RECOMMENDER, zone="Europe/Berlin", whole=True),
+    Picture("phone-local", "lively", RECOMMENDER, screen=PHONE, zone="Europe/Berlin"),
+    Picture("runbooks", "lively", "runbooks/"),
+    Picture("runbook", "lively", "runbooks/ModelArtsUpdateFailed", whole=True),
+    Picture("runbook-phone", "lively", "runbooks/ModelArtsUpdateFailed", "dark", PHONE),
     Picture("nothing-found", "lively", "?q=nowhere&project=edge"),
 )
 FLEETS = {
@@ -63,6 +78,8 @@ FLEETS = {
     "beginning": beginning,
     "starting": Fleet,
     "crowd": crowd,
+    "all_down": all_down,
+    "cut_off": cut_off,
 }
 
 
@@ -76,6 +93,7 @@ def take(folder: Path, pictures: tuple[Picture, ...]) -> None:
                     page = browser.new_page(
                         viewport={"width": width, "height": height},
                         color_scheme="dark" if picture.scheme == "dark" else "light",
+                        timezone_id=picture.zone,
                     )
                     page.goto(url + picture.path)
                     page.screenshot(path=folder / f"{picture.name}.png", full_page=picture.whole)

@@ -13,11 +13,25 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from exporter.core.classifier.step_rules import PHASES
 from exporter.core.records import Model
 from tests.browser.chromium import served
-from tests.page_examples import HOUR, NOW, Deployment, Fleet, beginning, broken, crowd, empty, lively, row
+from tests.page_examples import (
+    HOUR,
+    NOW,
+    PULL_FAILED,
+    Deployment,
+    Fleet,
+    all_down,
+    beginning,
+    broken,
+    crowd,
+    cut_off,
+    empty,
+    lively,
+    row,
+)
 
 pytestmark = pytest.mark.browser
 
-DESKTOP, PHONE = (1280, 800), (360, 740)
+DESKTOP, PHONE, WALL = (1280, 800), (360, 740), (1920, 1080)
 RECOMMENDER = f"services/{row('', 1).service_id}"
 CAMERAS = f"services/{row('', 20).service_id}"
 
@@ -159,7 +173,9 @@ def test_the_reader_s_scheme_is_used(visit: Visit) -> None:
     assert colours["dark"] < 3 * 50
 
 
-@pytest.mark.parametrize("path", ["", RECOMMENDER, CAMERAS, "services/nothing"])
+@pytest.mark.parametrize(
+    "path", ["", RECOMMENDER, CAMERAS, "services/nothing", "runbooks/", "runbooks/ModelArtsUpdateFailed"]
+)
 def test_nothing_is_wider_than_a_phone(visit: Visit, path: str) -> None:
     page = visit(broken(), path, PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
@@ -186,10 +202,47 @@ def test_a_reader_s_own_contrast_keeps_the_colours_of_the_phases(visit: Visit) -
     assert page.locator(".legend .swatch").evaluate_all(colours) == len(PHASES) + 1
 
 
-def test_on_a_phone_the_worst_service_is_on_the_first_screen(visit: Visit) -> None:
-    box = visit(lively(), "", PHONE).get_by_role("link", name="recommender").bounding_box()
+def test_on_a_phone_the_worst_service_and_its_reason_are_on_the_first_screen(visit: Visit) -> None:
+    page = visit(lively(), "", PHONE)
+    for found in (page.get_by_role("link", name="recommender"), page.get_by_text(PULL_FAILED)):
+        box = found.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] < PHONE[1]
+
+
+def test_on_a_phone_the_reason_comes_first_and_the_filters_are_folded(visit: Visit) -> None:
+    box = visit(lively(), RECOMMENDER, PHONE).get_by_text("What to do:").bounding_box()
     assert box is not None
     assert box["y"] + box["height"] < PHONE[1]
+    page = visit(lively(), "", PHONE)
+    expect(page.get_by_label("Name or id")).not_to_be_visible()
+    page.get_by_text("Search and filter").click()
+    page.get_by_label("Name or id").fill("recom")
+    page.get_by_role("button", name="Show").click()
+    assert service_names(page) == ["recommender"]
+    expect(page.get_by_label("Name or id")).to_have_value("recom")
+
+
+def test_beside_utc_is_the_reader_s_own_time(visit: Visit) -> None:
+    page = visit(lively(), RECOMMENDER, timezone_id="Asia/Tokyo", locale="en-GB")
+    expect(page.locator(".as-of")).to_contain_text("As of 2026-07-01T10:00:00Z 19:00 local")
+    newest = page.locator("tbody tr").first
+    expect(newest).to_contain_text("2026-07-01T09:13:00Z 18:13 local")
+    overview = visit(lively(), "", timezone_id="America/New_York", locale="en-GB")
+    first = overview.locator("tbody tr", has_text="cameras")
+    expect(first).to_contain_text("2026-07-01T08:02:05Z 04:02 local")
+    assert overview.evaluate("document.documentElement.scrollWidth") == DESKTOP[0]
+    expect(visit(lively(), timezone_id="UTC").locator(".local")).to_have_count(0)
+
+
+def test_a_page_that_stays_open_says_how_old_it_is(visit: Visit) -> None:
+    page = visit(lively())
+    page.clock.install()
+    page.reload()
+    page.clock.run_for("00:50")
+    expect(page.get_by_text("This page is")).to_have_count(0)
+    page.clock.run_for("04:20")
+    expect(page.locator(".as-of")).to_contain_text("This page is 5 min old.")
 
 
 def test_names_that_are_long_and_texts_that_are_hostile_stay_in_their_place(visit: Visit) -> None:
@@ -216,13 +269,38 @@ def test_a_name_that_is_read_from_the_right_turns_no_number_around(visit: Visit)
     }""")
 
 
+@pytest.mark.parametrize("fleet", [lively, broken, all_down, partial(all_down, 200)])
+def test_all_that_is_not_well_is_on_one_screen_of_a_monitor(visit: Visit, fleet: Callable[[], Fleet]) -> None:
+    page = visit(fleet(), "?view=wall", WALL)
+    assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
+        *WALL
+    ]
+    tiles = page.locator(".tile").all()
+    assert len(tiles) >= 7
+    for tile in tiles:
+        expect(tile).to_be_in_viewport(ratio=1)
+        assert tile.evaluate("tile => tile.scrollHeight <= tile.clientHeight"), tile.inner_text()
+
+
+def test_a_page_asks_for_itself_again(visit: Visit) -> None:
+    page = visit(lively(), "?refresh=5", java_script_enabled=False)
+    with page.expect_navigation(timeout=20_000):
+        pass
+    assert page.url.endswith("?refresh=5")
+
+
 @pytest.mark.parametrize(
     ("fleet", "path"),
     [
+        *((fleet, "?view=wall") for fleet in (lively, broken, all_down, Fleet)),
+        (cut_off, ""),
+        (cut_off, f"services/{row('', 7).service_id}"),
         *((fleet, "") for fleet in (lively, broken, empty, beginning, Fleet)),
         (partial(crowd, 110), "?page=2"),
         *((lively, f"services/{row('', number).service_id}") for number in (1, 3, 4, 5, 11, 12, 20, 22)),
-        *((lively, path) for path in ("services/nothing", "?q=nothing")),
+        *((lively, path) for path in ("services/nothing", "?q=nothing", "runbooks/", "config")),
+        (Fleet, "runbooks/ModelArtsUpdateFailed"),
+        (Fleet, "docs/alerts"),
     ],
 )
 def test_axe_finds_no_fault_on_any_page(visit: Visit, fleet: Callable[[], Fleet], path: str) -> None:

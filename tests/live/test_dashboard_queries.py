@@ -140,8 +140,8 @@ def test_the_overview_names_the_worst_trouble_of_each_service_and_no_service_tha
     prometheus: Prometheus,
 ) -> None:
     query, *_ = panel_queries("modelarts-overview", "What is not well")
-    texts = {"6": "update failed", "5": "service failed", "4": "update stuck", "3": "concerning"}
-    texts |= {"2": "nodes failed", "1": "not readable"}
+    texts = {"6": "failing", "5": "failed", "4": "stuck", "3": "unreadable", "2": "degraded"}
+    texts |= {"1": "nodes failed"}
     changing = {"restored-again-and-again", "edge"}
 
     def found() -> dict[str, str]:
@@ -150,12 +150,12 @@ def test_the_overview_names_the_worst_trouble_of_each_service_and_no_service_tha
         return {name: state for name, state in states.items() if name not in changing}
 
     wanted = {
-        "failing": "update failed",
-        "failing-and-stuck-in-a-retry": "update failed",
-        "stuck": "update stuck",
-        "concerning": "concerning",
-        "failed": "service failed",
-        "unreadable": "not readable",
+        "failing": "failing",
+        "failing-and-stuck-in-a-retry": "failing",
+        "stuck": "stuck",
+        "concerning": "degraded",
+        "failed": "failed",
+        "unreadable": "unreadable",
     }
     until(found, lambda states: states == wanted)
 

@@ -149,6 +149,7 @@ def _standing(standing: ServiceHealth, now: int) -> Json:
         "up": standing.up,
         "read_time": _time(standing.read_at),
         "data_age_seconds": _age(standing.read_at, now),
+        "data_is_old": standing.old,
     }
 
 

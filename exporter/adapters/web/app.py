@@ -18,16 +18,18 @@ from exporter.adapters.web.read_now import ReadNow
 from exporter.adapters.web.snapshot import Page, Snapshot
 from exporter.adapters.web.status_reader import StatusReader
 from exporter.core.accounting.history import History
+from exporter.core.links import LinkOptions
 from exporter.core.pages.update_feed import FoundUpdates, UpdateQuery
 
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
-# Pages are made of their own style sheet, icon and a form that asks for a page: no script, nothing foreign.
+# Pages are made of their own style sheet, icon, script and a form that asks for a page: nothing foreign, and
+# nothing that a text could bring with it.
 _SAFETY = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; "
-        "frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
     ),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -86,6 +88,8 @@ class WebApp(Generic[P]):
         elsewhere: a sentence on where a service may be that is not known here; "" for nowhere.
         history: a service's last events and updates by project and id, None for none; raises `TimeoutError`.
         updates: a page of the settled updates of all services, or of these ids; raises `TimeoutError`.
+        configuration: the configuration in force as text, without secrets.
+        links: where links to others lead.
         clock: ms since the epoch.
         remedy: what can be done about an event's text; "" for nothing.
         version: of this program, for the pages.
@@ -107,6 +111,8 @@ class WebApp(Generic[P]):
         elsewhere: Callable[[str], str] = lambda _: "",
         history: Callable[[str, str], History | None],
         updates: Callable[[UpdateQuery, Collection[str] | None], FoundUpdates],
+        configuration: Callable[[], str] = lambda: "",
+        links: Callable[[], LinkOptions] = lambda: LinkOptions(""),
         clock: Callable[[], int],
         remedy: Callable[[str], str],
         version: str = "",
@@ -120,15 +126,18 @@ class WebApp(Generic[P]):
         self.max_requests = max_requests
         self.most_at_once = max_requests + _PAGES + _POLLS
         self._policy = _Policy(BasicAuth({}, PasswordChecker()), {})
-        known = StatusReader(snapshot, history, updates, clock, remedy)
-        pages, api = Pages(known, version, telemetry_path, healthy), Api(known)
+        known = StatusReader(snapshot, history, updates, clock, remedy, links)
+        pages, api = Pages(known, version, telemetry_path, healthy, configuration), Api(known)
         unwell = HTTPStatus.SERVICE_UNAVAILABLE
         self._page_limit = _Limit(_PAGES, "pages", _PAGES_WAITING)
         # By path; HEAD goes where GET goes. A telemetry path of `/` takes the page's place.
         self._routes = {
             "/": _Route({"GET": pages.overview}, self._page_limit),
             "/style.css": _Route({"GET": pages.style}, self._page_limit),
+            "/local.js": _Route({"GET": pages.script}),
             "/icon.svg": _Route({"GET": pages.icon}),
+            "/config": _Route({"GET": pages.config}, self._page_limit),
+            "/runbooks/": _Route({"GET": pages.runbooks}, self._page_limit),
             f"{API}/services": _Route({"GET": api.services}, self._page_limit),
             f"{API}/updates": _Route({"GET": api.updates}, self._page_limit),
             f"{API}/openapi.json": _Route({"GET": api.openapi}, self._page_limit),
@@ -141,7 +150,12 @@ class WebApp(Generic[P]):
             telemetry_path: _Route({"GET": self._metrics}, _Limit(max_requests, "scrapes")),
         }
         # By folder: what answers for a name in it.
-        self._below = {"/services/": pages.service, f"{API}/services/": api.service}
+        self._below = {
+            "/services/": pages.service,
+            "/runbooks/": pages.runbook,
+            "/docs/": pages.doc,
+            f"{API}/services/": api.service,
+        }
 
     def configure(self, users: Mapping[str, str], headers: Mapping[str, str]) -> None:
         """Let only these users in (bcrypt hash by name; none: everyone), and send these headers always."""

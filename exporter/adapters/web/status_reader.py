@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from exporter.adapters.web.snapshot import Snapshot
 from exporter.core.accounting.history import History
+from exporter.core.links import LinkOptions, links_of
 from exporter.core.pages.filters import Selection, ServiceFilter, parse_filter, parse_project, parse_selection
-from exporter.core.pages.overview import Overview, ProjectStatus, find_service, overview
+from exporter.core.pages.overview import Overview, ProjectStatus, find_service, old_before, overview
 from exporter.core.pages.service_page import Remedy, ServicePage, service_page
 from exporter.core.pages.update_feed import FoundUpdate, FoundUpdates, UpdateQuery, parse_updates_query
 from exporter.core.service_lookup import Candidate, called
@@ -31,7 +32,7 @@ class StatusReader(NamedTuple):
     Each request takes one `snapshot`. `history` is what the store keeps of a service by project and id, None
     for nothing. `updates` is a page of the settled updates of all services, or of these ids. Both raise
     `TimeoutError` while the store is busy. `clock` is in ms. `remedy` says what can be done about an event's
-    text.
+    text. `links` are the configured ones.
     """
 
     snapshot: Callable[[], Snapshot[Any]]
@@ -39,6 +40,7 @@ class StatusReader(NamedTuple):
     updates: Callable[[UpdateQuery, Collection[str] | None], FoundUpdates]
     clock: Callable[[], int]
     remedy: Remedy
+    links: Callable[[], LinkOptions]
 
     def overview(self, query: str) -> tuple[Overview, int]:
         """The page of the fleet that a query string asks for, and its time (ms). Raises `BadQueryError`."""
@@ -82,4 +84,11 @@ class StatusReader(NamedTuple):
         except TimeoutError:
             was_read = False
         now = self.clock()
-        return service_page(view, history, now, self.remedy, others, history_read=was_read), now
+        project = next((each for each in snapshot.projects if each.name == view.project), None)
+        limit = old_before(project, now)
+        page = service_page(view, history, now, self.remedy, others, history_read=was_read, old_before=limit)
+        if project is None:
+            return page, now
+        links = links_of(self.links(), view.project, project.project_id, service_id)
+        error = project.error if project.up is False else ""
+        return page._replace(links=links, project_error=error), now

@@ -20,15 +20,12 @@ from exporter.core.accounting.labels import ServiceView
 from exporter.core.accounting.service_state import FailureEvent, ServiceState
 from exporter.core.classifier.classifier import Classifier
 from exporter.core.formats import iso
+from exporter.core.links import RUNBOOKS_PATH, LinkOptions, links_of
 from exporter.core.records import Model
 from exporter.core.scrub import scrub
 
 ALERTNAME = "ModelArtsDeploymentFailure"
 SOURCE = "modelarts-exporter"
-# The exporter's own pages of the runbooks, below its external URL.
-RUNBOOKS_PATH = "/runbooks"
-# The uid of the dashboard of one service, in dashboards/.
-_GRAFANA_PATH = "/d/modelarts-service"
 
 # For so long an exporter may be down, and none of its alerts ends.
 LONGEST_DOWNTIME_MS = 10 * 60 * 1000
@@ -67,18 +64,6 @@ class Alert(msgspec.Struct, frozen=True):
     ready_at: int
     resolved_at: int | None = None
     confirmed: bool = True
-
-
-class LinkOptions(NamedTuple):
-    """Where links lead, without a slash at the end; "": to nowhere, but for runbooks: to our own pages.
-
-    `console_url` has `{project_id}` and `{service_id}` where these belong.
-    """
-
-    external_url: str
-    runbooks_url: str = ""
-    grafana_url: str = ""
-    console_url: str = ""
 
 
 class NotifierOptions(NamedTuple):
@@ -181,20 +166,16 @@ def with_end_ready(alert: Alert, options: NotifierOptions, scrape_gap: int) -> A
 
 
 def _links(options: LinkOptions, view: ServiceView, project_id: str) -> dict[str, str]:
-    project, service_id, project_id = (
-        quote(part, safe="", errors="replace")
-        for part in (view.project, view.state.row.service_id, project_id)
-    )
+    service_id = view.state.row.service_id
+    elsewhere = links_of(options, view.project, project_id, service_id)
+    project, service_id = (quote(part, safe="", errors="replace") for part in (view.project, service_id))
     runbooks = options.runbooks_url or f"{options.external_url}{RUNBOOKS_PATH}"
-    grafana, console = options.grafana_url, options.console_url
     return {
         "runbook_url": f"{runbooks}/{ALERTNAME}",
         # Two projects may have a service of the same id.
         "dashboard_url": f"{options.external_url}/services/{service_id}?project={project}",
-        "grafana_url": f"{grafana}{_GRAFANA_PATH}?var-project={project}&var-service={service_id}"
-        if grafana
-        else "",
-        "console_url": console.replace("{project_id}", project_id).replace("{service_id}", service_id),
+        "grafana_url": elsewhere.grafana,
+        "console_url": elsewhere.console,
     }
 
 

@@ -8,8 +8,18 @@ from typing import NamedTuple, Protocol
 
 from exporter.core.accounting.labels import ServiceView
 from exporter.core.pages.filters import Selection, ServiceFilter
-from exporter.core.pages.service_health import STATES, ServiceHealth, State, health_of, since_of, state_of
+from exporter.core.pages.service_health import (
+    STATES,
+    ServiceHealth,
+    State,
+    health_of,
+    is_old,
+    since_of,
+    state_of,
+)
 
+# As the alert ModelArtsServiceDataStale: one sweep that was missed is nothing yet.
+_OLD_SWEEPS = 3
 _AS_SHOWN = Selection()
 
 Services = Mapping[tuple[str, str], ServiceView]  # by project and service_id
@@ -21,6 +31,10 @@ class ProjectStatus(Protocol):
     @property
     def name(self) -> str:
         """As configured."""
+
+    @property
+    def project_id(self) -> str:
+        """As the cloud has it."""
 
     @property
     def up(self) -> bool | None:
@@ -37,6 +51,10 @@ class ProjectStatus(Protocol):
     @property
     def listed_at(self) -> int | None:
         """The last complete list."""
+
+    @property
+    def sweep_ms(self) -> int:
+        """How long it takes now to read every service once; 0 if that is not known yet."""
 
 
 class Project(NamedTuple):
@@ -58,13 +76,15 @@ class Project(NamedTuple):
 class Overview(NamedTuple):
     """A page; everything on it is worst first.
 
-    `states` counts what the search and the project leave, `total` is everything there is.
+    `states` counts what the search and the project leave, `total` is everything there is. `old` counts
+    services of all projects that can be listed, and of which the data is old nevertheless.
     """
 
     filter: ServiceFilter
     projects: tuple[Project, ...]
     states: tuple[tuple[State, int], ...]
     total: int
+    old: int
     matches: int
     pages: int
     per_page: int
@@ -98,9 +118,13 @@ def overview(
     needle = service_filter.text.casefold()
     by_state: dict[str, list[ServiceView]] = {state.name: [] for state in STATES}
     by_project: dict[str, Counter[str]] = {}
+    known = {project.name: project for project in projects}
+    limits = {name: old_before(project, now) for name, project in known.items()}
+    old = 0
     for (name, service_id), view in services.items():
         state = state_of(view.state, now)
         by_project.setdefault(name, Counter())[state] += 1
+        old += limits.get(name, now) < now and is_old(view.state, limits[name])
         if service_filter.project not in ("", name):
             continue
         if needle and not (
@@ -118,16 +142,29 @@ def overview(
     return Overview(
         filter=service_filter._replace(page=page),
         projects=tuple(
-            sorted((_project(each, by_project.get(each.name, {})) for each in projects), key=_worst_first)
+            sorted(
+                (_project(each, by_project.get(name, {})) for name, each in known.items()), key=_worst_first
+            )
         ),
         states=tuple((state, len(by_state[state.name])) for state in STATES),
         total=len(services),
+        old=old,
         matches=matches,
         pages=pages,
         per_page=selection.per_page,
         first=begin + 1 if matches else 0,
-        rows=tuple(health_of(view, now) for view in _rows(selected, selection.sort, begin, end)),
+        rows=tuple(
+            health_of(view, now, limits.get(view.project, 0))
+            for view in _rows(selected, selection.sort, begin, end)
+        ),
     )
+
+
+def old_before(project: ProjectStatus | None, now: int) -> int:
+    """What was read of a project before this instant (ms) is old; everything is if it cannot be listed."""
+    if project is not None and project.up is False:
+        return now + 1
+    return now - _OLD_SWEEPS * project.sweep_ms if project is not None and project.sweep_ms else 0
 
 
 def find_service(

@@ -12,22 +12,40 @@ STUCK_MS = 30 * 60 * 1000
 
 
 class State(NamedTuple):
-    """A word for how services stand; `urgent`: somebody should look, the one that came last first."""
+    """A word for how services stand; `urgent`: somebody should look, the one that came last first.
+
+    `runbook` is the alert that fires if it lasts; "" for none.
+    """
 
     name: str
     label: str
     meaning: str
     urgent: bool = False
+    runbook: str = ""
 
 
 STATES = (
-    State("failing", "Failing", "the newest settled update failed", urgent=True),
-    State("failed", "Down", "the cloud calls it failed: nothing of it serves", urgent=True),
-    State("stuck", "Stuck", "an update has been open for more than 30 minutes", urgent=True),
-    State("unreadable", "Unreadable", "the last read of its logs failed; older data is shown", urgent=True),
-    State("degraded", "Degraded", "the cloud calls it concerning: a part of it does not work", urgent=True),
+    State("failing", "Failing", "the newest settled update failed", True, "ModelArtsUpdateFailed"),
+    State(
+        "failed", "Failed", "the cloud calls it failed: nothing of it serves", True, "ModelArtsServiceFailed"
+    ),
+    State("stuck", "Stuck", "an update has been open for more than 30 minutes", True, "ModelArtsUpdateStuck"),
+    State(
+        "unreadable",
+        "Unreadable",
+        "the last read of its logs failed; older data is shown",
+        True,
+        "ModelArtsServiceDataStale",
+    ),
+    State(
+        "degraded",
+        "Degraded",
+        "the cloud calls it concerning: a part of it does not work",
+        True,
+        "ModelArtsServiceDegraded",
+    ),
     State("updating", "Updating", "an update is under way"),
-    State("new", "Not read yet", "it was listed, but its logs were not read yet"),
+    State("new", "New", "it was listed, but its logs were not read yet"),
     State("ok", "OK", "the newest settled update succeeded, or there was none"),
     State("stopped", "Stopped", "it was stopped; what failed before is no concern now"),
 )
@@ -38,7 +56,8 @@ class ServiceHealth(NamedTuple):
     """One service in a line. Times are ms; "" and None stand for what is not so or not known.
 
     `since` is when the state began, as near as is known. `reason` and `message` are those of the failure
-    that lasts; `phase` is that of an open update. `newest_at` and `result` are the newest update's.
+    that lasts; `phase` is that of an open update. `newest_at` and `result` are the newest update's. `old`:
+    it could not be read last time, or not for too long; what is said of it may no longer be so.
     """
 
     project: str
@@ -55,6 +74,12 @@ class ServiceHealth(NamedTuple):
     message: str
     up: bool | None
     read_at: int | None
+    old: bool
+
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody should look at it."""
+        return any(state.urgent for state in STATES if state.name == self.state)
 
 
 def state_of(service: ServiceState, now: int) -> str:
@@ -94,8 +119,13 @@ def since_of(service: ServiceState, state: str) -> int | None:
     return None if state == "new" else service.row.transition_at
 
 
-def health_of(view: ServiceView, now: int) -> ServiceHealth:
-    """How the service stands at `now` (ms)."""
+def is_old(service: ServiceState, old_before: int) -> bool:
+    """Whether what is known is old: it could not be read last time, or was read before this instant (ms)."""
+    return service.read_at is not None and (service.up is False or service.read_at < old_before)
+
+
+def health_of(view: ServiceView, now: int, old_before: int = 0) -> ServiceHealth:
+    """How the service stands at `now` (ms); what was read before `old_before` (ms) is old."""
     service = view.state
     row = service.row
     state = state_of(service, now)
@@ -117,4 +147,5 @@ def health_of(view: ServiceView, now: int) -> ServiceHealth:
         message=cause.message if cause else "",
         up=service.up,
         read_at=service.read_at,
+        old=is_old(service, old_before),
     )

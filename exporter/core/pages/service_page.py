@@ -8,6 +8,7 @@ from exporter.core.accounting.labels import ServiceView
 from exporter.core.accounting.phases import durations
 from exporter.core.accounting.service_state import ServiceState
 from exporter.core.classifier.remedies import REMEDIES
+from exporter.core.links import ServiceLinks
 from exporter.core.pages.deployments import Deployment, last_deployments
 from exporter.core.pages.service_health import ServiceHealth, health_of
 from exporter.core.pages.timeline import DeploymentChart, Timeline, deployment_chart, timeline
@@ -59,7 +60,8 @@ class ServicePage(NamedTuple):
     """The page of one service. Newest first; times are ms. `failure_lines` has those of each deployment.
 
     `others` are the projects that have a service of the same id. `history_read` is False where the store
-    could not say what is kept: updates and events are then missing, not absent.
+    could not say what is kept: updates and events are then missing, not absent. `project_error`: why its
+    project cannot be listed; "" if it can.
     """
 
     health: ServiceHealth
@@ -77,6 +79,8 @@ class ServicePage(NamedTuple):
     failure_lines: tuple[tuple[FailureLine, ...], ...]
     deployment_chart: DeploymentChart
     timeline: Timeline | None
+    links: ServiceLinks = ServiceLinks()
+    project_error: str = ""
 
 
 def service_page(
@@ -87,12 +91,13 @@ def service_page(
     others: tuple[str, ...] = (),
     *,
     history_read: bool = True,
+    old_before: int = 0,
 ) -> ServicePage:
-    """The page at `now` (ms); no history is one that is empty."""
+    """The page at `now` (ms); no history is an empty one, what was read before `old_before` (ms) is old."""
     state, kept = view.state, history or History()
     deployments = last_deployments(kept, state.open, now)
     return ServicePage(
-        health=health_of(view, now),
+        health=health_of(view, now, old_before),
         row=state.row,
         others=others,
         history_read=history_read,
