@@ -144,6 +144,7 @@ class Exporter:
             read_now=self.poller.read_now if options.lifecycle else None,
             elsewhere=self._elsewhere,
             history=self.poller.history,
+            updates=self.poller.updates,
             configuration=lambda: to_public_yaml(self._config),
             links=lambda: link_options(self._config, self._external_url()),
             clock=now_ms,
@@ -167,14 +168,6 @@ class Exporter:
         self._apply(self._config, before=None)
         self._metrics.store_size(self._store.size())
         self._web.start()
-        if not self._options.external_url:
-            self._log.warning(
-                "no --web.external-url is given; links in alerts lead to this address instead",
-                external_url=self._external_url(),
-            )
-        self._loop.start()
-        for address in self._web.addresses:
-            self._log.info("listening", address=address)
         if not (self._options.external_url or self._config.links.external_url):
             self._log.warning(
                 "no external URL is configured; links lead to this machine's name",

@@ -30,6 +30,7 @@ from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.server import WebServer
 from exporter.adapters.web.snapshot import Page
 from exporter.core.metrics.family import Family, Sample
+from exporter.core.pages.update_feed import FoundUpdates
 
 CHANGES_PER_SECOND = 50
 SCRAPES = 200
@@ -150,6 +151,7 @@ def measure(label: str, page: Callable[[], Page], metrics: Callable[[bool], byte
         ready=lambda: (True, ""),
         reload=None,
         history=lambda project, service_id: None,
+        updates=lambda query, service_ids: FoundUpdates((), None),
         clock=lambda: 0,
         remedy=lambda text: "",
     )

@@ -1,6 +1,6 @@
 """Fleets for the pages: services that lived through deployments, read as the exporter reads them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -12,6 +12,7 @@ from exporter.core.accounting.history import History, extended
 from exporter.core.accounting.labels import ServiceView
 from exporter.core.accounting.service_state import ServiceState, opened
 from exporter.core.classifier.classifier import Classifier
+from exporter.core.pages.update_feed import FoundUpdate, FoundUpdates, UpdatePlace, UpdateQuery
 from exporter.core.records import (
     ABNORMAL,
     FAIL,
@@ -165,6 +166,27 @@ class Fleet:
             raise TimeoutError
         return self.histories.get((project, service_id))
 
+    def updates(self, query: UpdateQuery, service_ids: Collection[str] | None) -> FoundUpdates:
+        """A page of the settled updates, as from the store."""
+        if self.busy:
+            raise TimeoutError
+        found = [
+            FoundUpdate(UpdatePlace(past.update.update_time, project, service_id, number), past)
+            for (project, service_id), history in self.histories.items()
+            for number, past in enumerate(history.updates)
+            if query.project in ("", project)
+            and (service_ids is None or service_id in service_ids)
+            and query.result in ("", past.update.result)
+            and past.update.update_time >= (query.since or 0)
+        ]
+        older = sorted(
+            (each for each in found if query.before is None or each.place < query.before),
+            key=lambda each: each.place,
+            reverse=True,
+        )
+        page = older[: query.per_page]
+        return FoundUpdates(tuple(page), page[-1].place if len(older) > len(page) else None)
+
     def snapshot(self) -> Shown:
         """What is shown at this moment."""
         return Shown(NoMetrics(), tuple(self.statuses), dict(self.services))
@@ -174,6 +196,7 @@ class Fleet:
         return {
             "snapshot": self.snapshot,
             "history": self.history,
+            "updates": self.updates,
             "clock": lambda: self.now,
             "remedy": lambda text: CLASSIFIER.classify(ABNORMAL, text).remedy,
         }

@@ -10,8 +10,8 @@ from exporter.core.accounting.phases import Phases, Step
 from exporter.core.accounting.service_state import FailureEvent, ServiceState, opened
 from exporter.core.formats import age, age_seconds, iso, length
 from exporter.core.pages.display import Display, parse_display
-from exporter.core.pages.filters import BadQueryError, ServiceFilter, parse_filter, parse_project
-from exporter.core.pages.overview import PAGE_ROWS, Overview, find_service, overview
+from exporter.core.pages.filters import PAGE_ROWS, BadQueryError, ServiceFilter, parse_filter, parse_project
+from exporter.core.pages.overview import Overview, find_service, overview
 from exporter.core.pages.service_health import STATES, health_of, state_of
 from exporter.core.records import FAIL, RUNNING, SUCCESS, Update
 from tests.page_examples import DAY, HOUR, MINUTE, NOW, SECOND, Fleet, broken, crowd, lively, row

@@ -1,16 +1,13 @@
 """The pages and their JSON, asked as a browser and a program ask them."""
 
 import html
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin
 
-import jsonschema
 import msgspec
 import pytest
 import requests
@@ -22,9 +19,9 @@ from exporter.core.accounting.service_state import AlertState, FailureEvent, ope
 from exporter.core.alerting.notifications import NotifierOptions, alert_of
 from exporter.core.classifier.step_rules import PHASES
 from exporter.core.links import LinkOptions
-from exporter.core.pages.overview import PAGE_ROWS
+from exporter.core.pages.filters import PAGE_ROWS
 from exporter.core.pages.service_health import STATES
-from exporter.core.records import ABNORMAL, FAIL, NORMAL, Event, Model, NodeResult, ServiceRow, Update
+from exporter.core.records import ABNORMAL, FAIL, NORMAL, Model, NodeResult, ServiceRow, Update
 from tests.page_examples import (
     CLASSIFIER,
     DAY,
@@ -44,10 +41,6 @@ from tests.page_examples import (
     row,
 )
 
-API_PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text()
-FLEET_SCHEMA, SERVICE_SCHEMA = (
-    json.loads(block) for block in re.findall(r"```json\n(.*?)```", API_PAGE, re.DOTALL)
-)
 WAIT = 20  # seconds until a test gives up on something that takes milliseconds
 
 
@@ -734,107 +727,3 @@ def test_the_link_of_a_pushed_alert_leads_to_the_page_of_its_service() -> None:
             assert f"shop of {view.project} Failing" in html.unescape(
                 words(requests.get(alert.page, timeout=WAIT))
             )
-
-
-# -- JSON
-
-
-FLEETS = {"lively": lively, "broken": broken, "empty": empty, "beginning": beginning, "starting": Fleet}
-
-
-def check(instance: Any, schema: Any) -> None:
-    jsonschema.Draft202012Validator(schema).validate(instance)
-
-
-@pytest.mark.parametrize("name", FLEETS)
-def test_the_fleet_as_json_has_the_documented_schema(name: str) -> None:
-    answer = ask(FLEETS[name](), "api/v1/services")
-    assert answer.headers["Content-Type"] == "application/json"
-    check(answer.json(), FLEET_SCHEMA)
-
-
-def test_every_service_as_json_has_the_documented_schema() -> None:
-    fleet = lively()
-    with serving(fleet) as url:
-        for _, service_id in fleet.services:
-            found = requests.get(f"{url}api/v1/services/{service_id}", timeout=WAIT).json()
-            check(found, SERVICE_SCHEMA)
-            # What is told of a service is the same on both paths, and the detail has more.
-            own = FLEET_SCHEMA["$defs"]["service"]
-            brief = {name: found["service"][name] for name in own["required"]}
-            check({"services": [brief]}, {**FLEET_SCHEMA, "required": ["services"]})
-            assert set(found["service"]) == set(SERVICE_SCHEMA["$defs"]["service"]["required"])
-
-
-def test_a_schema_requires_every_field_that_it_describes() -> None:
-    def objects(schema: Any) -> Iterator[Any]:
-        if isinstance(schema, dict):
-            if isinstance(schema.get("properties"), dict):
-                yield schema
-            for part in schema.values():
-                yield from objects(part)
-
-    for schema in (FLEET_SCHEMA, SERVICE_SCHEMA):
-        jsonschema.Draft202012Validator.check_schema(schema)
-        for found in objects(schema):
-            assert set(found["properties"]) <= set(found["required"])
-
-
-def test_the_page_of_the_api_names_every_state_in_its_order() -> None:
-    table = API_PAGE.partition("| State | Condition |")[2].partition("\n\n")[0]
-    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [state.name for state in STATES]
-    assert FLEET_SCHEMA["$defs"]["state"]["enum"] == [state.name for state in STATES]
-    assert SERVICE_SCHEMA["$defs"]["phase"]["enum"] == list(PHASES)
-
-
-def test_the_json_tells_what_the_page_tells() -> None:
-    fleet = lively()
-    found = told(fleet)
-    assert (found["time"], found["total"], found["page_size"]) == ("2026-07-01T10:00:00Z", 15, PAGE_ROWS)
-    first = found["services"][0]
-    assert (first["service_name"], first["state"], first["since"], first["reason"], first["failing"]) == (
-        "recommender",
-        "failing",
-        "2026-07-01T09:24:05Z",
-        "image_pull",
-        True,
-    )
-    assert (first["read_time"], first["data_age_seconds"]) == ("2026-07-01T09:59:52Z", 8.0)
-    assert found["states"]["failing"] == 3
-    assert [project["data_age_seconds"] for project in found["projects"]] == [12.0, 40.0]
-
-
-def test_the_json_of_a_service_tells_its_story() -> None:
-    found = told(lively(), SERVICE)
-    newest, failed = found["updates"][0], found["deployments"][0]
-    assert (newest["result"], newest["duration_seconds"], newest["settled_time"]) == (
-        "FAIL",
-        665.0,
-        "2026-07-01T09:24:05Z",
-    )
-    assert [model["weight_percent"] for model in newest["models"]] == [70.0, 30.0]
-    assert newest["models"][1]["memory_megabytes"] == 16384.0
-    assert (failed["result"], failed["end_known"], failed["phases"][-1]["finished"]) == ("FAIL", True, False)
-    assert "SWR" in found["service"]["remedy"]
-    assert [event["reason"] for event in found["events"][:3]] == ["image_pull"] * 3
-    assert list(found["service"]["phase_durations_seconds"]) == list(PHASES)
-
-
-def test_the_json_takes_the_same_filter_as_the_page() -> None:
-    found = told(lively(), "services?state=failing&project=edge&q=cam&page=7")
-    assert [service["service_name"] for service in found["services"]] == ["cameras"]
-    assert (found["matches"], found["page"], found["pages"]) == (1, 1, 1)
-
-
-def test_a_busy_store_is_a_503_in_json() -> None:
-    fleet = lively()
-    fleet.busy = True
-    answer = ask(fleet, f"api/v1/{SERVICE}")
-    assert (answer.status_code, list(answer.json())) == (503, ["error"])
-
-
-def test_texts_that_are_no_unicode_do_not_break_the_json() -> None:
-    assert ">&?" in told(hostile())["services"][0]["service_name"]
-    fleet = one()
-    fleet.service("prod", row("recommender", 1), events=[Event(NOW - HOUR, ABNORMAL, "\ud800 漢")])
-    assert told(fleet, SERVICE)["events"][0]["text"] == "\ufffd 漢"

@@ -1,15 +1,9 @@
 """A time in the past, as a command line gives it."""
 
-import re
-from datetime import datetime
 from typing import NamedTuple
 
 from exporter.config import parse_duration
-
-# RFC 3339, section 5.6: date, time and zone, all of them.
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-# Ten digits of seconds reach to the year 2286. More are milliseconds, which `date` does not print.
-_SECONDS = re.compile(r"\d{1,10}(\.\d{1,9})?", re.ASCII)
+from exporter.core.formats import parse_instant
 
 
 class Since(NamedTuple):
@@ -29,13 +23,9 @@ JUST_NOW = Since(back=60_000)
 
 def parse_since(text: str) -> Since:
     """An instant of RFC 3339, seconds since the epoch, or a duration back. Raises ValueError."""
-    if _SECONDS.fullmatch(text):
-        return Since(round(float(text) * 1000))
     try:
-        if not _RFC_3339.fullmatch(text):
-            return Since(back=parse_duration(text))
-        # A leap second is the last one of its minute.
-        return Since(round(datetime.fromisoformat(text.upper().replace(":60", ":59")).timestamp() * 1000))
+        at = parse_instant(text)
+        return Since(back=parse_duration(text)) if at is None else Since(at)
     except (ValueError, OverflowError):
         raise ValueError(
             f"{text!r} is no time: give 2026-01-31T12:00:00Z, seconds since the epoch, "

@@ -11,15 +11,17 @@ thread sends it messages and reads the last snapshot. A step is always the same:
 If the write fails, nothing is shown and nothing new is asked; the same change is written again later.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from exporter.adapters.prometheus.exposition import Page
 from exporter.adapters.store.database import Store
 from exporter.adapters.store.errors import StoreError
 from exporter.core.accounting.history import History
 from exporter.core.alerting.notifications import Alert, unconfirmed
+from exporter.core.pages.update_feed import FoundUpdates, UpdateQuery
 from exporter.core.times import EpochMs, Ticks
 from exporter.engine.changes import ChangeSet, ProjectKey
 from exporter.engine.fetch import Job, Result, fetch
@@ -45,6 +47,7 @@ _WRITE_AGAIN_MS = 10_000
 _FORGET_EVERY_MS = 3_600_000
 _FORGET_MORE_MS = 1000
 
+T = TypeVar("T")
 Setup = tuple[ProjectSettings, ProjectResources]
 
 
@@ -104,12 +107,31 @@ class Poller:
 
     def history(self, project: str, service_id: str) -> History | None:
         """A service's last events and updates. Raises `TimeoutError` if they cannot be read now."""
-        answers: SimpleQueue[History | StoreError | None] = SimpleQueue()
+
+        def look() -> History | None:
+            found = self._projects.get(project)
+            return self._repository.history(found.settings.key, service_id) if found else None
+
+        return self._look(look)
+
+    def updates(self, query: UpdateQuery, service_ids: Collection[str] | None) -> FoundUpdates:
+        """A page of the settled updates of all services. Raises `TimeoutError` if it cannot be read now.
+
+        `service_ids` are those that the query's `service` is the name of; None for all services.
+        """
+        return self._look(
+            lambda: self._repository.updates(
+                [project.settings.key for project in self._projects.values()], query, service_ids
+            )
+        )
+
+    def _look(self, read: Callable[[], T]) -> T:
+        """What the loop's thread reads from the store. Raises `TimeoutError`."""
+        answers: SimpleQueue[tuple[T] | StoreError] = SimpleQueue()
 
         def look() -> None:
-            found = self._projects.get(project)
             try:
-                answers.put(self._repository.history(found.settings.key, service_id) if found else None)
+                answers.put((read(),))
             except StoreError as error:  # a page is no reason to end
                 answers.put(error)
 
@@ -120,7 +142,7 @@ class Poller:
             raise TimeoutError("the poll loop is busy") from None
         if isinstance(answer, StoreError):
             raise TimeoutError("the store cannot be read") from answer
-        return answer
+        return answer[0]
 
     def alerts(self) -> Mapping[Key, Alert]:
         """The alerts to push. While nothing can be stored they stand still, so none of them is confirmed."""

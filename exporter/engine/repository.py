@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import groupby
 from typing import TypeVar
 
 import msgspec
@@ -9,17 +10,21 @@ import msgspec
 from exporter.adapters.store.database import (
     Change,
     DamagedRecordError,
+    ListedUpdate,
     PastChange,
     ProjectChange,
     ServiceChange,
     Store,
     StoreError,
+    UpdateKey,
+    UpdateSelection,
 )
 from exporter.core.accounting import stored_format
 from exporter.core.accounting.counters import resumed
-from exporter.core.accounting.history import History, extended
+from exporter.core.accounting.history import History, PastUpdate, extended
 from exporter.core.accounting.project_totals import ProjectTotals
 from exporter.core.accounting.service_state import ROW_COUNTERS, Outcome, ServiceState, without_call_totals
+from exporter.core.pages.update_feed import FoundUpdate, FoundUpdates, UpdatePlace, UpdateQuery
 from exporter.core.times import EpochMs
 from exporter.engine import changes
 from exporter.engine.changes import CallTotals, ChangeSet, ProjectKey, StateChange
@@ -39,9 +44,16 @@ class _ProjectRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calls: dict[str, CallTotals]
 
 
+class _PastUpdates(msgspec.Struct, frozen=True):
+    """The updates of a `History`; its events, which are much larger, are passed over."""
+
+    updates: tuple[PastUpdate, ...] = ()
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode_service = msgspec.msgpack.Decoder(ServiceState).decode
 _decode_history = msgspec.msgpack.Decoder(History).decode
+_decode_updates = msgspec.msgpack.Decoder(_PastUpdates).decode
 _decode_project = msgspec.msgpack.Decoder(_ProjectRecord).decode
 
 
@@ -64,6 +76,7 @@ class Repository:
         # may have been kept, and must not be extended once more.
         self._histories_before: dict[tuple[ProjectKey, str], History] = {}
         store.upgrade_blobs(stored_format.VERSION, _upgraded)
+        store.list_updates(lambda blob: _listed(_decoded(_decode_updates, blob).updates))
 
     def load(self, key: ProjectKey, now: EpochMs) -> StoredProject:
         """Everything that is known of a project."""
@@ -105,6 +118,37 @@ class Repository:
             return None
         return None if blob is None else _decoded(_decode_history, blob)
 
+    def updates(
+        self, keys: Collection[ProjectKey], query: UpdateQuery, service_ids: Collection[str] | None
+    ) -> FoundUpdates:
+        """A page of the settled updates of these projects, newest first."""
+        before = None if query.before is None else UpdateKey(*query.before)
+        wanted = UpdateSelection(query.project, service_ids, query.result, query.since, before)
+        listed = self._store.newest_updates(keys, wanted, query.per_page + 1)
+        pasts: dict[tuple[ProjectKey, str], Mapping[tuple[int, int], PastUpdate]] = {}
+        found = []
+        for key, place in listed[: query.per_page]:
+            owner = (key, place.service_id)
+            if owner not in pasts:
+                pasts[owner] = self._past_updates(*owner)
+            past = pasts[owner].get((place.update_time, place.number))
+            if past is not None:  # else the texts are damaged
+                found.append(FoundUpdate(UpdatePlace(*place), past))
+        has_more = len(listed) > query.per_page
+        return FoundUpdates(tuple(found), UpdatePlace(*listed[query.per_page - 1][1]) if has_more else None)
+
+    def _past_updates(self, key: ProjectKey, service_id: str) -> Mapping[tuple[int, int], PastUpdate]:
+        try:
+            blob = self._store.past(key, service_id)
+        except DamagedRecordError:
+            self._report_damaged(key, service_id, "past")
+            return {}
+        updates = () if blob is None else _decoded(_decode_updates, blob).updates
+        return {
+            (each.update_time, each.number): past
+            for each, past in zip(_listed(updates), updates, strict=True)
+        }
+
     def _report_damaged(self, key: ProjectKey, service_id: str, kind: stored_format.Kind) -> None:
         if (key, service_id, kind) not in self._damaged:
             self._damaged.add((key, service_id, kind))
@@ -124,12 +168,16 @@ class Repository:
 
     def _histories(self, key: ProjectKey, outcomes: Iterable[tuple[str, Outcome]]) -> Iterator[PastChange]:
         histories: dict[str, History] = {}
+        settled: set[str] = set()
         for service_id, outcome in outcomes:
             if outcome.past_events or outcome.past_updates:
                 before = histories.get(service_id) or self._history_before(key, service_id)
                 histories[service_id] = extended(before, outcome.past_events, outcome.past_updates)
+            if outcome.past_updates:
+                settled.add(service_id)
         for service_id, history in histories.items():
-            yield PastChange(key, service_id, _encode(history))
+            updates = tuple(_listed(history.updates)) if service_id in settled else None
+            yield PastChange(key, service_id, _encode(history), updates)
 
     def _history_before(self, key: ProjectKey, service_id: str) -> History:
         before = self._histories_before.get((key, service_id))
@@ -158,6 +206,13 @@ def _decoded(decode: Callable[[bytes], T], blob: bytes) -> T:
             f"The store holds what this version does not know ({error}): run the newer version that wrote it,"
             " or give this one a directory of its own with --storage.path"
         ) from error
+
+
+def _listed(updates: Iterable[PastUpdate]) -> Iterator[ListedUpdate]:
+    """How the store lists the updates of a service, which are in the order of their times."""
+    for update_time, group in groupby((past.update for past in updates), key=lambda each: each.update_time):
+        for number, update in enumerate(group):
+            yield ListedUpdate(update_time, number, update.result)
 
 
 def _services(key: ProjectKey, services: Mapping[str, StateChange]) -> Iterator[ServiceChange]:

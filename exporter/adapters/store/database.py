@@ -1,12 +1,13 @@
 """Records of projects and services on disk: blobs in one SQLite file, durable when a commit returns."""
 
+import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import msgspec
 
@@ -14,7 +15,17 @@ from exporter.adapters.store.errors import DamagedRecordError, StoreError, damag
 from exporter.adapters.store.lock import DirectoryLock, open_file
 from exporter.adapters.store.schema import migrate, too_new
 
-__all__ = ["DamagedRecordError", "PastChange", "ProjectChange", "ServiceChange", "Store", "StoreError"]
+__all__ = [
+    "DamagedRecordError",
+    "ListedUpdate",
+    "PastChange",
+    "ProjectChange",
+    "ServiceChange",
+    "Store",
+    "StoreError",
+    "UpdateKey",
+    "UpdateSelection",
+]
 
 _FILE = "modelarts-exporter.db"
 _MEMORY = ":memory:"
@@ -43,12 +54,46 @@ class ProjectChange(msgspec.Struct, frozen=True):
     blob: bytes
 
 
+class ListedUpdate(NamedTuple):
+    """A settled update that is in a service's texts; `number` counts those of the same time (ms)."""
+
+    update_time: int
+    number: int
+    result: str
+
+
 class PastChange(msgspec.Struct, frozen=True):
-    """One service's texts for the pages; apart, because they are large and only read to be looked at."""
+    """One service's texts for the pages; apart, because they are large and only read to be looked at.
+
+    `updates` lists all of the settled updates in the texts; None if they are the same as before.
+    """
 
     project: tuple[str, str]  # name, project_id
     service_id: str
     blob: bytes
+    updates: tuple[ListedUpdate, ...] | None = None
+
+
+class UpdateKey(NamedTuple):
+    """A settled update, by its time (ms), its service and its number among those of that time."""
+
+    update_time: int
+    project_name: str
+    service_id: str
+    number: int
+
+
+class UpdateSelection(NamedTuple):
+    """Which settled updates are wanted; "" and None leave nothing out.
+
+    `since` is in ms. `service_ids` are of whatever project. `before` leaves out itself and what is newer.
+    """
+
+    project: str = ""
+    service_ids: Collection[str] | None = None
+    result: str = ""
+    since: int | None = None
+    before: UpdateKey | None = None
 
 
 Change = ServiceChange | ProjectChange | PastChange
@@ -60,6 +105,8 @@ _KEYS: dict[Table, tuple[str, ...]] = {
     "service": ("project_name", "project_id", "service_id", "present", "absent_since"),
     "past": ("project_name", "project_id", "service_id"),
 }
+
+_OF_SERVICE = "WHERE project_name = ? AND project_id = ? AND service_id = ?"
 
 
 class Store:
@@ -136,6 +183,89 @@ class Store:
                         f"UPDATE {table} SET blob = ?, sum = ? WHERE rowid = ?",  # noqa: S608 - likewise
                         (new, _checksum(new, *key), last),
                     )
+
+    def list_updates(self, listed: Callable[[bytes], Iterable[ListedUpdate]]) -> None:
+        """List the settled updates of texts that were written before there was such a list.
+
+        `listed` finds them in a blob. Damaged texts are left out.
+        """
+        with told(self._path):
+            while page := self._connection.execute(
+                "SELECT past_row, blob, sum, project_name, project_id, service_id"
+                " FROM unlisted LEFT JOIN past ON past.rowid = past_row LIMIT ?",
+                (_PAGE,),
+            ).fetchall():
+                found = {
+                    (name, project_id, service_id): tuple(listed(blob))
+                    for _, blob, checksum, name, project_id, service_id in page
+                    if _intact(blob, checksum, name, project_id, service_id)
+                }
+                with self._connection:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    self._list(found)
+                    self._connection.executemany(
+                        "DELETE FROM unlisted WHERE past_row = ?", [(row[0],) for row in page]
+                    )
+
+    def _list(self, updates: Mapping[tuple[str, str, str], Iterable[ListedUpdate]]) -> None:
+        """List these updates of these services and no others."""
+        run = self._connection.execute
+        for key, listed in updates.items():
+            run("INSERT INTO updated_service VALUES (NULL, ?, ?, ?) ON CONFLICT DO NOTHING", key)
+            (service,) = run(f"SELECT id FROM updated_service {_OF_SERVICE}", key).fetchone()  # noqa: S608 - our own text
+            # Mostly one comes and one goes: to write all of them would be a hundred pages of the file.
+            before = set(run("SELECT * FROM past_update WHERE service = ?", (service,)))
+            after = {(service, *update) for update in listed}
+            self._connection.executemany(
+                "DELETE FROM past_update WHERE (service, update_time, number, result) = (?, ?, ?, ?)",
+                before - after,
+            )
+            self._connection.executemany("INSERT INTO past_update VALUES (?, ?, ?, ?)", after - before)
+
+    def newest_updates(
+        self, projects: Collection[tuple[str, str]], wanted: UpdateSelection, most: int
+    ) -> list[tuple[tuple[str, str], UpdateKey]]:
+        """The newest settled updates of these projects' present services, each with its project.
+
+        A project's name is in `projects` once.
+        """
+        # A project without any would be looked for in all of them.
+        projects = [each for each in projects if wanted.project in ("", each[0])]
+        if not projects:
+            return []
+        conditions = [f"(project_name, project_id) IN (VALUES {', '.join(['(?, ?)'] * len(projects))})"]
+        values: list[Any] = [part for project in projects for part in project]
+        # SQLite takes the tables in this order: from the newest update on, or service by service.
+        tables = "past_update AS u CROSS JOIN updated_service AS o ON o.id = u.service"
+        if wanted.service_ids is not None:
+            tables = "updated_service AS o CROSS JOIN past_update AS u NOT INDEXED ON u.service = o.id"
+            conditions.append("service_id IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(list(wanted.service_ids)))
+        if wanted.result:
+            conditions.append("u.result = ?")
+            values.append(wanted.result)
+        if wanted.since is not None:
+            conditions.append("u.update_time >= ?")
+            values.append(wanted.since)
+        if wanted.before is not None:
+            # Of a service that was forgotten meanwhile only the time of its update is known.
+            conditions.append(
+                "(u.update_time, u.service, u.number) < (?, ifnull((SELECT id FROM updated_service AS b"
+                " WHERE b.project_name = ? AND b.service_id = ? ORDER BY id DESC LIMIT 1), 0), ?)"
+            )
+            values += wanted.before
+        with told(self._path):
+            rows = self._connection.execute(
+                f"SELECT project_id, u.update_time, project_name, service_id, u.number FROM {tables}"  # noqa: S608 - our own names
+                " CROSS JOIN service AS s USING (project_name, project_id, service_id)"
+                f" WHERE s.present = 1 AND {' AND '.join(conditions)}"
+                " ORDER BY u.update_time DESC, u.service DESC, u.number DESC LIMIT ?",
+                (*values, most),
+            ).fetchall()
+        return [
+            ((name, project_id), UpdateKey(update_time, name, service_id, number))
+            for project_id, update_time, name, service_id, number in rows
+        ]
 
     def project(self, project: tuple[str, str]) -> bytes | None:
         """A project's blob."""
@@ -225,6 +355,11 @@ class Store:
             for change in changes
             if isinstance(change, PastChange)
         ]
+        updates = {
+            (*change.project, change.service_id): change.updates
+            for change in changes
+            if isinstance(change, PastChange) and change.updates is not None
+        }
         with told(self._path), self._connection:  # commits, or rolls back whatever happened
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(
@@ -242,6 +377,7 @@ class Store:
                 " ON CONFLICT DO UPDATE SET blob = excluded.blob, sum = excluded.sum",
                 pasts,
             )
+            self._list(updates)
 
     def forget(self, configured: Collection[tuple[str, str]], absent_until: int, now: int) -> bool:
         """Forget services, and their texts, that are absent since `absent_until` (ms) or longer.
@@ -274,6 +410,11 @@ class Store:
                 self._connection.execute(
                     "DELETE FROM past WHERE project_name = ? AND project_id = ? AND service_id = ?", key
                 )
+                self._connection.execute(
+                    f"DELETE FROM past_update WHERE service = (SELECT id FROM updated_service {_OF_SERVICE})",  # noqa: S608 - our own text
+                    key,
+                )
+                self._connection.execute(f"DELETE FROM updated_service {_OF_SERVICE}", key)  # noqa: S608 - likewise
                 self._connection.execute("DELETE FROM service WHERE rowid = ?", (number,))
             # Its services are of no project then, and next. Should it come back before all of them are
             # forgotten, its first list is a first start: those that are left are known, the others history.

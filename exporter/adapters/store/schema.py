@@ -58,6 +58,33 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Since when (ms) a project is not configured; null while it is, and until the next look likewise.
         "ALTER TABLE project ADD COLUMN unconfigured_since INTEGER",
     ),
+    (
+        # Where the settled updates are that the texts hold; `number` counts those of one service and time.
+        # There is no checksum: a wrong row cannot show what is not in the texts. Services are numbers in it:
+        # with their names it would be eight times as large.
+        """
+        CREATE TABLE updated_service (
+            id INTEGER PRIMARY KEY,
+            project_name TEXT NOT NULL,
+            project_id TEXT NOT NULL,
+            service_id TEXT NOT NULL,
+            UNIQUE (project_name, project_id, service_id)
+        )
+        """,
+        """
+        CREATE TABLE past_update (
+            service INTEGER NOT NULL,
+            update_time INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            result TEXT NOT NULL,
+            PRIMARY KEY (service, update_time, number)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX newest ON past_update (update_time, service, number, result)",
+        # Texts of older files: what is in them is not known here, so whoever knows takes them from this list.
+        "CREATE TABLE unlisted (past_row INTEGER PRIMARY KEY)",
+        "INSERT INTO unlisted SELECT rowid FROM past",
+    ),
 )
 
 

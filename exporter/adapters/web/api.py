@@ -1,16 +1,19 @@
-"""The pages as JSON, for programs; docs/api.md has the schema."""
+"""The pages as JSON, for programs; openapi.json beside this file has the schema."""
 
+import json
+from functools import partial
 from http import HTTPStatus
+from importlib.resources import files
 from typing import Any
 
-from exporter.adapters.web.message import API, Request, Response, error_response, json_response
-from exporter.adapters.web.status_reader import MissingService, StatusReader
+from exporter.adapters.web.message import API, Request, Response, error_response, tagged_response
+from exporter.adapters.web.status_reader import MissingService, StatusReader, UpdatesPage
 from exporter.core.formats import age_seconds, iso
 from exporter.core.pages.deployments import Deployment
 from exporter.core.pages.filters import BadQueryError
-from exporter.core.pages.overview import PAGE_ROWS, Project
+from exporter.core.pages.overview import Overview, Project
 from exporter.core.pages.service_health import ServiceHealth
-from exporter.core.pages.service_page import EventLine, ServicePage, UpdateLine
+from exporter.core.pages.service_page import EventLine, ServicePage, UpdateLine, update_line
 from exporter.core.records import Model, Update
 
 Json = dict[str, Any]
@@ -21,26 +24,19 @@ class Api:
 
     def __init__(self, known: StatusReader) -> None:
         self._known = known
+        self._document = json.loads((files("exporter.adapters.web") / "openapi.json").read_bytes())
+
+    def openapi(self, request: Request) -> Response:
+        """The document that describes all of these answers."""
+        return tagged_response(request, lambda _: self._document, 0)
 
     def services(self, request: Request) -> Response:
-        """The fleet, worst first, a page at a time."""
+        """The fleet, a page at a time."""
         try:
-            page, now = self._known.overview(request.query)
+            page, now = self._known.selection(request.query)
         except BadQueryError as error:
             return error_response(API, HTTPStatus.BAD_REQUEST, str(error))
-        return json_response(
-            {
-                "time": iso(now),
-                "projects": [_project(project, now) for project in page.projects],
-                "states": {state.name: count for state, count in page.states},
-                "total": page.total,
-                "matches": page.matches,
-                "page": page.filter.page,
-                "pages": page.pages,
-                "page_size": PAGE_ROWS,
-                "services": [_standing(standing, now) for standing in page.rows],
-            }
-        )
+        return tagged_response(request, partial(_fleet, page), now)
 
     def service(self, request: Request, service_id: str) -> Response:
         """One service with its history."""
@@ -51,18 +47,68 @@ class Api:
         if isinstance(page, MissingService):
             return error_response(API, HTTPStatus.NOT_FOUND, "There is no service of this id.")
         if not page.history_read:
-            return error_response(
-                API, HTTPStatus.SERVICE_UNAVAILABLE, "The store is busy; ask again in some seconds."
-            )
-        return json_response(
+            return _busy()
+        return tagged_response(request, partial(_whole_service, page), now)
+
+    def updates(self, request: Request) -> Response:
+        """The settled updates of all services, newest first, a page at a time."""
+        try:
+            page, now = self._known.newest_updates(request.query)
+        except BadQueryError as error:
+            return error_response(API, HTTPStatus.BAD_REQUEST, str(error))
+        except TimeoutError:
+            return _busy()
+        return tagged_response(request, partial(_feed, page), now)
+
+
+def _busy() -> Response:
+    sentence = "The store is busy; ask again in some seconds."
+    return error_response(API, HTTPStatus.SERVICE_UNAVAILABLE, sentence)
+
+
+# What is made of a page as of `now` (ms). Nothing in it depends on `now` but the time itself and ages, so
+# that the ETag can leave these out.
+
+
+def _fleet(page: Overview, now: int) -> Json:
+    return {
+        "time": iso(now),
+        "projects": [_project(project, now) for project in page.projects],
+        "states": {state.name: count for state, count in page.states},
+        "total": page.total,
+        "matches": page.matches,
+        "page": page.filter.page,
+        "pages": page.pages,
+        "page_size": page.per_page,
+        "services": [_standing(standing, now) for standing in page.rows],
+    }
+
+
+def _whole_service(page: ServicePage, now: int) -> Json:
+    return {
+        "time": iso(now),
+        "service": _service(page, now),
+        "updates": [_update(line) for line in page.updates],
+        "events": [_event(line) for line in page.events],
+        "deployments": [_deployment(each) for each in page.deployments],
+    }
+
+
+def _feed(page: UpdatesPage, now: int) -> Json:
+    return {
+        "time": iso(now),
+        "updates": [
             {
-                "time": iso(now),
-                "service": _service(page, now),
-                "updates": [_update(line) for line in page.updates],
-                "events": [_event(line) for line in page.events],
-                "deployments": [_deployment(each) for each in page.deployments],
+                "id": found.place.cursor(),
+                "project": found.place.project,
+                "service_id": found.place.service_id,
+                "service_name": service_name,
+                **_update(update_line(found.past)),
             }
-        )
+            for found, service_name in page.updates
+        ],
+        "next_cursor": page.next_cursor or None,
+    }
 
 
 def _time(instant: int | None) -> str | None:

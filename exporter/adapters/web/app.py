@@ -2,7 +2,7 @@
 
 import asyncio
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Generic, NamedTuple, TypeVar
@@ -19,6 +19,7 @@ from exporter.adapters.web.snapshot import Page, Snapshot
 from exporter.adapters.web.status_reader import StatusReader
 from exporter.core.accounting.history import History
 from exporter.core.links import LinkOptions
+from exporter.core.pages.update_feed import FoundUpdates, UpdateQuery
 
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -86,6 +87,7 @@ class WebApp(Generic[P]):
         read_now: read a service of a project soon, or (None) its list; takes no time; None: not allowed.
         elsewhere: a sentence on where a service may be that is not known here; "" for nowhere.
         history: a service's last events and updates by project and id, None for none; raises `TimeoutError`.
+        updates: a page of the settled updates of all services, or of these ids; raises `TimeoutError`.
         configuration: the configuration in force as text, without secrets.
         links: where links to others lead.
         clock: ms since the epoch.
@@ -108,6 +110,7 @@ class WebApp(Generic[P]):
         read_now: Callable[[str, str | None], None] | None = None,
         elsewhere: Callable[[str], str] = lambda _: "",
         history: Callable[[str, str], History | None],
+        updates: Callable[[UpdateQuery, Collection[str] | None], FoundUpdates],
         configuration: Callable[[], str] = lambda: "",
         links: Callable[[], LinkOptions] = lambda: LinkOptions(""),
         clock: Callable[[], int],
@@ -123,7 +126,7 @@ class WebApp(Generic[P]):
         self.max_requests = max_requests
         self.most_at_once = max_requests + _PAGES + _POLLS
         self._policy = _Policy(BasicAuth({}, PasswordChecker()), {})
-        known = StatusReader(snapshot, history, clock, remedy, links)
+        known = StatusReader(snapshot, history, updates, clock, remedy, links)
         pages, api = Pages(known, version, telemetry_path, healthy, configuration), Api(known)
         unwell = HTTPStatus.SERVICE_UNAVAILABLE
         self._page_limit = _Limit(_PAGES, "pages", _PAGES_WAITING)
@@ -136,6 +139,8 @@ class WebApp(Generic[P]):
             "/config": _Route({"GET": pages.config}, self._page_limit),
             "/runbooks/": _Route({"GET": pages.runbooks}, self._page_limit),
             f"{API}/services": _Route({"GET": api.services}, self._page_limit),
+            f"{API}/updates": _Route({"GET": api.updates}, self._page_limit),
+            f"{API}/openapi.json": _Route({"GET": api.openapi}, self._page_limit),
             "/-/healthy": _Route({"GET": lambda _: verdict(healthy(), unwell)}),
             "/-/ready": _Route({"GET": lambda _: verdict(ready(), unwell)}),
             "/-/reload": _Route({"POST": self._reloaded}, _Limit(1, "reloads", _RELOADS_WAITING)),

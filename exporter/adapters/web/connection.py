@@ -51,10 +51,11 @@ class Deadlines(NamedTuple):
 class _BadRequestError(Exception):
     """What the client sent is no request that we answer."""
 
-    def __init__(self, status: HTTPStatus, sentence: str) -> None:
+    def __init__(self, status: HTTPStatus, sentence: str, path: str = "") -> None:
         super().__init__(sentence)
         self.status = status
         self.sentence = sentence
+        self.path = path
 
 
 class Connection:
@@ -103,7 +104,7 @@ class Connection:
             while request is not None and await self._answer(request):
                 request = await self._next_request()
         except _BadRequestError as bad:
-            response = self._app.refuse("", bad.status, bad.sentence)
+            response = self._app.refuse(bad.path, bad.status, bad.sentence)
             async with asyncio.timeout(self._deadlines.answer):
                 await self._send(response._replace(headers={**response.headers, "Connection": "close"}))
                 self._stream.end()
@@ -131,18 +132,21 @@ class Connection:
             if not isinstance(head, h11.Request):
                 return None
             headers = dict(head.headers)
+            request = _parsed(head)
             if b"transfer-encoding" in headers:
                 # No body means anything here, and the framing of chunks could be made to last for ever.
-                raise _BadRequestError(HTTPStatus.LENGTH_REQUIRED, "send a body with its Content-Length")
+                raise _BadRequestError(
+                    HTTPStatus.LENGTH_REQUIRED, "send a body with its Content-Length", request.path
+                )
             size = int(headers.get(b"content-length", b"0"))
             while size <= _BODY_BYTES:
                 event = await self._event()
                 if isinstance(event, h11.EndOfMessage):
-                    return _parsed(head)._replace(client=self._client)
+                    return request._replace(client=self._client)
                 size += len(event.data) if isinstance(event, h11.Data) else 0
         except h11.RemoteProtocolError as error:
             raise self._refusal(error) from None
-        raise _BadRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large")
+        raise _BadRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large", request.path)
 
     async def _event(self) -> Any:
         while (event := self._http.next_event()) is h11.NEED_DATA:
@@ -189,8 +193,8 @@ class Connection:
         headers = [
             ("Date", formatdate(usegmt=True)),
             ("Server", "modelarts-exporter"),
-            ("Content-Type", response.content_type),
-            ("Content-Length", str(sum(map(len, response.body)))),
+            # An answer without content has no length either: it would be read as that of the content.
+            *(() if response.status == HTTPStatus.NOT_MODIFIED else _content_headers(response)),
             *response.headers.items(),
         ]
         status, reason = response.status.value, response.status.phrase.encode()
@@ -205,6 +209,11 @@ class Connection:
     async def _write(self, data: bytes) -> None:
         await self._stream.send(data, self._limiter.waits_for_reader)
         await asyncio.sleep(0)  # a client that takes everything at once is not the only one
+
+
+def _content_headers(response: Response) -> Iterator[tuple[str, str]]:
+    yield "Content-Type", response.content_type
+    yield "Content-Length", str(sum(map(len, response.body)))
 
 
 def _parsed(head: h11.Request) -> Request:

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
 from http import HTTPStatus
 from typing import NamedTuple, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 Verdict = tuple[bool, str]  # whether it is well, and the reason
 
@@ -66,15 +67,32 @@ def verdict(found: Verdict, otherwise: HTTPStatus) -> Response:
 
 def json_response(found: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """What was found, for programs."""
-    body = json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-    return Response(status, "application/json", [body, b"\n"], {"Cache-Control": "no-store"})
+    return Response(status, "application/json", [_encoded(found), b"\n"], {"Cache-Control": "no-store"})
+
+
+def tagged_response(request: Request, content: Callable[[int], object], now: int) -> Response:
+    """What was found as of `now` (ms), with an ETag; 304 to a client that has it already.
+
+    The tag is that of the content as of the year 1970: of all of it except for the times and ages that tell
+    when the answer was made, and would never be the same twice.
+    """
+    digest = blake2b(_encoded(content(0)), digest_size=12).hexdigest()
+    headers = {"Cache-Control": "no-store", "ETag": f'W/"{digest}"', "Vary": "Accept-Encoding"}
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if known & {"*", f'"{digest}"'}:
+        return Response(HTTPStatus.NOT_MODIFIED, "", [], headers)
+    return json_response(content(now))._replace(headers=headers)
+
+
+def _encoded(found: object) -> bytes:
+    return json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 def error_response(
     path: str, status: HTTPStatus, sentence: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Why there is no other answer: as JSON where all is JSON, else as plain text."""
-    if path != API and not path.startswith(f"{API}/"):
+    if not f"{unquote(path)}/".startswith(f"{API}/"):
         return text_response(status, sentence, headers)
     response = json_response({"error": sentence}, status)
     return response._replace(headers={**response.headers, **(headers or {})})

@@ -1,12 +1,13 @@
 """The whole fleet on a page: the services that match a filter, worst first, a hundred at a time."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from math import inf
 from typing import NamedTuple, Protocol
 
 from exporter.core.accounting.labels import ServiceView
-from exporter.core.pages.filters import ServiceFilter
+from exporter.core.pages.filters import Selection, ServiceFilter
 from exporter.core.pages.service_health import (
     STATES,
     ServiceHealth,
@@ -17,10 +18,9 @@ from exporter.core.pages.service_health import (
     state_of,
 )
 
-# What a person scrolls through; ten thousand rows would be megabytes.
-PAGE_ROWS = 100
 # As the alert ModelArtsServiceDataStale: one sweep that was missed is nothing yet.
 _OLD_SWEEPS = 3
+_AS_SHOWN = Selection()
 
 Services = Mapping[tuple[str, str], ServiceView]  # by project and service_id
 
@@ -87,6 +87,7 @@ class Overview(NamedTuple):
     old: int
     matches: int
     pages: int
+    per_page: int
     first: int  # number of the first row, counted from 1; 0 without one
     rows: tuple[ServiceHealth, ...]
 
@@ -107,9 +108,13 @@ class Overview(NamedTuple):
 
 
 def overview(
-    services: Services, projects: Iterable[ProjectStatus], service_filter: ServiceFilter, now: int
+    services: Services,
+    projects: Iterable[ProjectStatus],
+    service_filter: ServiceFilter,
+    now: int,
+    selection: Selection = _AS_SHOWN,
 ) -> Overview:
-    """The page that was service_filter for, at `now` (ms); past the last page it is the last."""
+    """The page that was asked for, at `now` (ms); past the last page it is the last."""
     needle = service_filter.text.casefold()
     by_state: dict[str, list[ServiceView]] = {state.name: [] for state in STATES}
     by_project: dict[str, Counter[str]] = {}
@@ -127,11 +132,13 @@ def overview(
         ):
             continue
         by_state[state].append(view)
-    selected = [(state, by_state[state.name]) for state in STATES if service_filter.state in ("", state.name)]
+    states = {service_filter.state, *selection.states} - {""} or by_state.keys()
+    selected = [(state, by_state[state.name]) for state in STATES if state.name in states]
     matches = sum(len(views) for _, views in selected)
-    pages = max(-(-matches // PAGE_ROWS), 1)
+    pages = max(-(-matches // selection.per_page), 1)
     page = min(service_filter.page, pages)
-    begin = (page - 1) * PAGE_ROWS
+    begin = (page - 1) * selection.per_page
+    end = begin + selection.per_page
     return Overview(
         filter=service_filter._replace(page=page),
         projects=tuple(
@@ -144,10 +151,11 @@ def overview(
         old=old,
         matches=matches,
         pages=pages,
+        per_page=selection.per_page,
         first=begin + 1 if matches else 0,
         rows=tuple(
             health_of(view, now, limits.get(view.project, 0))
-            for view in _slice(selected, begin, begin + PAGE_ROWS)
+            for view in _rows(selected, selection.sort, begin, end)
         ),
     )
 
@@ -174,6 +182,38 @@ def _project(project: ProjectStatus, states: Mapping[str, int]) -> Project:
 
 def _worst_first(project: Project) -> tuple[int, int, str]:
     return (0 if project.up is False else 1 if project.up is None else 2, -project.urgent, project.name)
+
+
+def _rows(
+    selected: Sequence[tuple[State, list[ServiceView]]], sort: str, begin: int, end: int
+) -> Iterable[ServiceView]:
+    """The rows from `begin` to `end` of all in this order."""
+    key, reverse = sort.removeprefix("-"), sort.startswith("-")
+    if key == "state" and not reverse:
+        return _slice(selected, begin, end)
+    views = [(state.name, view) for state, of_state in selected for view in of_state]
+    views.sort(key=lambda each: _by_name(each[1]))
+    if key in _BY_TIME:
+        instant = _BY_TIME[key]
+        # What is not known comes last, whichever comes first.
+        sign = 1 if reverse else -1
+        views.sort(key=lambda each: inf if (at := instant(*each)) is None else sign * at)
+    elif key == "state":
+        rank = {state.name: number for number, state in enumerate(STATES)}
+        views.sort(key=lambda each: -rank[each[0]])
+    else:
+        if key == "project":
+            views.sort(key=lambda each: each[1].project)
+        if reverse:
+            views.reverse()
+    return (view for _, view in views[begin:end])
+
+
+_BY_TIME: Mapping[str, Callable[[str, ServiceView], int | None]] = {
+    "since": lambda state, view: since_of(view.state, state),
+    "newest_update_time": lambda _, view: view.state.newest.update_time if view.state.newest else None,
+    "read_time": lambda _, view: view.state.read_at,
+}
 
 
 def _slice(

@@ -127,12 +127,13 @@ def _failure(state: ServiceState, remedy: Remedy) -> Failure | None:
 
 
 def _updates(history: History, state: ServiceState) -> tuple[UpdateLine, ...]:
-    lines = [_update_line(past) for past in history.updates]
+    lines = [update_line(past) for past in history.updates]
     lines += [UpdateLine(update, None, None) for update in state.open]
     return tuple(sorted(lines, key=lambda line: -line.update.update_time))
 
 
-def _update_line(past: PastUpdate) -> UpdateLine:
+def update_line(past: PastUpdate) -> UpdateLine:
+    """A settled update with how long it took."""
     seconds = None if past.settled_at is None else max(past.settled_at - past.update.update_time, 0) / 1000
     return UpdateLine(past.update, past.settled_at, seconds)
 
