@@ -168,6 +168,9 @@ class Exporter:
         self._apply(self._config, before=None)
         self._metrics.store_size(self._store.size())
         self._web.start()
+        self._loop.start()
+        for address in self._web.addresses:
+            self._log.info("listening", address=address)
         if not (self._options.external_url or self._config.links.external_url):
             self._log.warning(
                 "no external URL is configured; links lead to this machine's name",
