@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 # Back to the begin of the line, and delete what stands there (ECMA-48, EL).
@@ -37,6 +38,10 @@ class Screen:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    with suppress(OSError, ValueError):
+    try:
         stream.write(text)
         stream.flush()
+    except (OSError, ValueError):
+        # What is left in the buffer would be tried again at the end, and that would change the exit code.
+        with suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
