@@ -54,6 +54,8 @@ def test_every_link_of_every_runbook_and_document_leads_to_a_page_and_a_heading_
             for link in set(opened(url + start).links):
                 address, _, anchor = urljoin(url + start, link).partition("#")
                 assert link, start
+                if address.startswith("https://"):
+                    continue  # a source elsewhere; no test leaves this machine
                 assert address.startswith(url), link
                 found = opened(address)
                 assert not anchor or anchor in [each.get("id") for _, each in found.tags], link
