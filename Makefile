@@ -39,9 +39,10 @@ lint: $(SETUP) ## Check style and format (ruff), and who imports whom (import-li
 type: $(SETUP) ## Check types (mypy, strict)
 	$(PYTHON) -m mypy --no-error-summary
 
+# Four at a time, because a third of it is waiting; those that take long are shared out until the end.
 .PHONY: unit
 unit: $(SETUP) ## Run the tests that need Python alone; every branch of exporter/core must be run
-	$(PYTHON) -m pytest -q -n 2 -m 'not deploy and not live and not browser and not long' --cov=exporter/core --cov-branch --cov-fail-under=100
+	$(PYTHON) -m pytest -q -n 4 --dist worksteal -m 'not deploy and not live and not browser and not long' --cov=exporter/core --cov-branch --cov-fail-under=100
 
 .PHONY: deploy-test
 deploy-test: $(SETUP) $(DEPLOY_SETUP) ## Render the Helm chart, and check deploy/ with the programs that read it
@@ -76,7 +77,7 @@ fuzz: $(SETUP) ## Try out what a server may send, for some minutes more than `ma
 	$(PYTHON) -m pytest -q -n 2 --hypothesis-profile=fuzz --timeout=0 tests/test_http_fuzz.py
 
 .PHONY: long
-long: $(SETUP) ## Play the histories of the alert rules in the newest Prometheus and at more intervals; some minutes
+long: $(SETUP) ## Run what takes too long for every change, such as the alert rules in the newest Prometheus; some minutes
 	@.ci/with "the newest Prometheus" $(PROMETHEUS) -- true
 	$(PYTHON) -m pytest -q -n 2 --timeout=0 -m long
 

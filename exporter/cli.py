@@ -561,7 +561,7 @@ def _add_assets(parser: argparse.ArgumentParser) -> None:
         dest="alerts_config",
         type=Path,
         metavar="FILE",
-        help="values of your own for the alert rules: the keys of alerts/config.yml that differ (default: none)",
+        help="values of your own for the alert rules: what differs from alerts/config.yml (default: nothing)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite files that differ")
 

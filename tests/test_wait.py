@@ -123,7 +123,9 @@ def _url(world: World) -> Iterator[str]:
 
 @pytest.fixture(name="config")
 def _config(url: str, tmp_path: Path) -> str:
-    return configured(tmp_path, project(url), poll=QUICK)
+    # Nobody here waits twenty seconds for the text of a cause.
+    pushed = {"urls": ["http://127.0.0.1:9"], "cause_wait": "1s"}
+    return configured(tmp_path, project(url), poll=QUICK, alertmanager=pushed)
 
 
 @pytest.fixture(name="wait")
@@ -467,7 +469,11 @@ def test_a_service_without_an_update_log_is_1(world: World, wait: Wait) -> None:
 # -- what does not end it
 
 
-@pytest.mark.parametrize("endpoint", ["token", "list", "logs", "events", "detail"])
+# A sign-in that has failed is tried again after ten seconds, and after twenty.
+SIGN_IN = pytest.param("token", marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize("endpoint", [SIGN_IN, "list", "logs", "events", "detail"])
 def test_an_answer_that_cannot_be_read_is_asked_for_again(world: World, wait: Wait, endpoint: Any) -> None:
     service_id = world.cloud.add_service(name="mnist")
     begun = world.cloud.begin_update(service_id)
@@ -488,7 +494,7 @@ def test_a_429_is_waited_for(world: World, wait: Wait) -> None:
     assert wait("mnist").code == 0
 
 
-@pytest.mark.parametrize("endpoint", ["token", "list", "logs"])
+@pytest.mark.parametrize("endpoint", [SIGN_IN, "list", "logs"])
 def test_a_service_that_cannot_be_read_until_the_timeout_is_1(
     world: World, wait: Wait, endpoint: Any
 ) -> None:
