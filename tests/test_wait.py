@@ -469,7 +469,7 @@ def test_a_service_without_an_update_log_is_1(world: World, wait: Wait) -> None:
 # -- what does not end it
 
 
-# A sign-in that has failed is tried again after ten seconds, and after twenty.
+# After a sign-in without an answer, ten seconds pass before the next one.
 SIGN_IN = pytest.param("token", marks=pytest.mark.long)
 
 

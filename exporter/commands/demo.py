@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -85,7 +86,9 @@ def run(listen: str, log: FilteringBoundLogger) -> int:
         alertmanager = _start_alertmanager(stack, directory)
         app = Exporter(
             RunOptions(
-                _config(directory, cloud, alertmanager), (listen,), storage_path=str(directory / "data")
+                _config(directory, cloud, alertmanager, listen),
+                (listen,),
+                storage_path=str(directory / "data"),
             ),
             log,
         )
@@ -123,7 +126,7 @@ def _stop_at_signal() -> Iterator[Event]:
             signal.signal(number, handler)
 
 
-def _config(directory: Path, cloud: Server, alertmanager: str | None) -> str:
+def _config(directory: Path, cloud: Server, alertmanager: str | None, listen: str) -> str:
     """Write a config file as a user would; returns its path."""
     user = {
         "iam_endpoint": f"{cloud.url}/v3",
@@ -139,7 +142,9 @@ def _config(directory: Path, cloud: Server, alertmanager: str | None) -> str:
         "rate_limit": _RATE_LIMIT,
     }
     push = {"alertmanager": {"urls": [f"http://{alertmanager}"]}} if alertmanager else {}
-    return _write_yaml(directory / "config.yml", {"projects": [project], "poll": _POLL, **push})
+    # Whoever tries the demo sits at this machine; which port a 0 gives is not known yet.
+    links = {} if listen.endswith(":0") else {"links": {"external_url": f"http://{_browsable(listen)}"}}
+    return _write_yaml(directory / "config.yml", {"projects": [project], "poll": _POLL, **push, **links})
 
 
 def _write_yaml(path: Path, content: object) -> str:
@@ -168,6 +173,7 @@ def _start_alertmanager(stack: ExitStack, directory: Path) -> str | None:
             f"--storage.path={directory / 'alertmanager'}",
         ],
     )
+    _await_listening(address)
     return address
 
 
@@ -209,6 +215,18 @@ def _start(stack: ExitStack, log: Path, command: Sequence[str]) -> None:
     output = stack.enter_context(log.open("wb"))
     child = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ.copy())  # noqa: S603 - found on PATH
     stack.callback(_end, child)
+
+
+def _await_listening(address: str) -> None:
+    """Wait for some seconds until something listens, so that the first push is no error in the log."""
+    host, _, port = address.rpartition(":")
+    for _ in range(50):
+        try:
+            socket.create_connection((host, int(port))).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
