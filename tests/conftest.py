@@ -75,6 +75,7 @@ def _only_loopback() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(trylast=True)  # when those that are not asked for are gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the tests for which a program or a package is not installed; in CI a skip is a failure."""
     live = (("prometheus",), ("promtool",), ("prometheus-alertmanager", "alertmanager"))
@@ -89,6 +90,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if missing and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
+    items[:] = longest_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def longest_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Put those with a time limit of their own first in each worker's share; else the end waits for them."""
+    longest = [item for item in items if any(marker.name == "timeout" for marker in item.own_markers)]
+    rest = [item for item in items if item not in longest]
+    share = len(items) // workers
+    for number, item in enumerate(longest):
+        rest.insert(number % workers * share, item)
+    return rest
 
 
 def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
