@@ -716,7 +716,7 @@ def test_interrupted_it_never_exits_with_0(
     child.send_signal(number)
     out, err = child.communicate(timeout=PATIENCE_SECONDS)
     assert (child.returncode, err) == (code, "")
-    assert out.endswith("\n")
+    assert out[-1:] in ("", "\n")  # it may end before its first line, but in none
 
 
 def test_a_reader_that_is_gone_does_not_change_the_code(world: World, config: str, tmp_path: Path) -> None:
