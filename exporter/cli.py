@@ -19,9 +19,9 @@ from exporter.commands import assets, backfill, classify, completion, demo, once
 from exporter.commands.doctor import command as doctor
 from exporter.commands.since import JUST_NOW, Since, parse_since
 from exporter.config import ConfigError, load, parse_duration, warnings
-from exporter.core.classifier.classifier import Classifier, CustomRule
+from exporter.core.classifier.classifier import Classifier
 from exporter.emulator import ScenarioError, scenario_names, scenario_server
-from exporter.factory import Shard
+from exporter.factory import Shard, classifier
 from exporter.log import LEVELS, LogOutput, logger
 
 CANNOT_RUN = 1
@@ -213,7 +213,7 @@ def _add_shard(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="I",
-        help="which part of the services this process reads, counted from 0 (default 0)",
+        help="which part of the services this process reads, counted from 0",
     )
     parser.add_argument(
         "--shard.total",
@@ -221,7 +221,7 @@ def _add_shard(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         default=1,
         metavar="N",
-        help="how many processes share the services (default 1)",
+        help="how many processes share the services",
     )
 
 
@@ -240,14 +240,14 @@ def _add_log(parser: argparse.ArgumentParser) -> None:
         dest="log_level",
         choices=list(LEVELS),
         default="info",
-        help="lowest level to log (default %(default)s)",
+        help="lowest level to log",
     )
     parser.add_argument(
         "--log.format",
         dest="log_format",
         choices=["logfmt", "json"],
         default="logfmt",
-        help="form of a line (default %(default)s)",
+        help="form of a line",
     )
 
 
@@ -271,6 +271,17 @@ def _is_url(text: str) -> bool:
     except ValueError:
         return False
     return url.scheme in ("http", "https") and bool(url.hostname) and len(text.split()) == 1
+
+
+def _positive_duration(text: str) -> int:
+    """In ms."""
+    try:
+        duration = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if duration == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration above 0")
+    return duration
 
 
 # --- other commands --------------------------------------------------------------------------------------
@@ -354,16 +365,6 @@ def _record(options: argparse.Namespace) -> int:
         )
 
 
-def _positive_duration(text: str) -> int:
-    try:
-        duration = parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if duration == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration above 0")
-    return duration
-
-
 def _service_id(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", text):  # as in the config file
         raise argparse.ArgumentTypeError(f"{text!r} is not the id of a service")
@@ -441,7 +442,11 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
         "or a duration back (default: when the command started, less a minute)",
     )
     parser.add_argument(
-        "--timeout", type=_timeout, default="30m", metavar="DURATION", help="how long to wait at most"
+        "--timeout",
+        type=_positive_duration,
+        default="30m",
+        metavar="DURATION",
+        help="how long to wait at most",
     )
 
 
@@ -463,16 +468,6 @@ def _since(text: str) -> Since:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _timeout(text: str) -> int:
-    try:
-        found = parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if not found:
-        raise argparse.ArgumentTypeError("it must be longer than 0")
-    return found
-
-
 def _add_classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "text", nargs="*", metavar="TEXT", help="the event text; without it, each line of stdin is one"
@@ -489,18 +484,17 @@ def _add_classify(parser: argparse.ArgumentParser) -> None:
 
 def _classify(options: argparse.Namespace) -> int:
     """Print what an event text means, or which event of a failed update is its cause."""
-    rules = load(options.config_file, os.environ).causes if options.config_file else ()
-    classifier = Classifier([CustomRule(rule.reason, rule.pattern.pattern, rule.remedy) for rule in rules])
+    found = classifier(load(options.config_file, os.environ)) if options.config_file else Classifier()
     if options.history and options.text:
         raise WrongUsageError("Give --history or a text, not both.")
     if options.history:
-        print(classify.explanation(classifier, options.history))
+        print(classify.explanation(found, options.history))
         return 0
     texts = options.text or (line.rstrip("\n") for line in sys.stdin)
     if options.text and not any(" " in text for text in options.text):
         texts = [" ".join(options.text)]  # one text that was not quoted
     for text in texts:
-        print(classify.meaning(classifier, text))
+        print(classify.meaning(found, text))
     return 0
 
 
@@ -536,7 +530,7 @@ def _backfill(options: argparse.Namespace) -> int:
 
 
 def _step(text: str) -> int:
-    step = _duration(text)
+    step = _positive_duration(text)
     if step < _SHORTEST_STEP_MS:
         raise argparse.ArgumentTypeError(f"{text!r} is less than a second")
     return step
@@ -545,13 +539,6 @@ def _step(text: str) -> int:
 def _instant(text: str) -> int:
     """A time in ms."""
     return _since(text).on_clock(program.now_ms(), 0)
-
-
-def _duration(text: str) -> int:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _add_assets(parser: argparse.ArgumentParser) -> None:
