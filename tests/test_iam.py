@@ -353,7 +353,8 @@ def test_a_token_from_a_file_is_read_anew_when_something_else_renewed_it(
 def test_a_token_that_was_renewed_meanwhile_is_tried_within_the_same_request(talk: Talk) -> None:
     good = token_of(talk.password())
     reads = iter(["old", good, good])
-    talk.client(talk.token_file(lambda: next(reads))).list_services()
+    assert talk.client(talk.token_file(lambda: next(reads))).list_services().complete
+    assert talk.metrics.requests == [("token", "201"), ("list", "401"), ("list", "200")]
 
 
 @pytest.mark.parametrize(
