@@ -1,5 +1,6 @@
 """Processes that a test starts, waits for and ends."""
 
+import random
 import socket
 import subprocess
 import time
@@ -28,11 +29,21 @@ def until(
 
 
 def free_port() -> int:
-    """A port of loopback that is not in use now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of loopback that is not in use now, and that nobody is given who asks for any port.
+
+    The kernel has a range of ports for those who do not name one: clients, and servers on port 0. A port of
+    that range may be gone before the program that is told of it listens there.
+    """
+    first_of_the_kernel = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    # By chance, because tests run side by side; below 10,000 are the ports of well-known servers.
+    for port in random.SystemRandom().sample(range(10_000, first_of_the_kernel), 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("none of a hundred ports is free")
 
 
 class Process:
