@@ -7,8 +7,9 @@ and deflated, so a change costs one small block in each family that it touches, 
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate, chain
-from typing import Any
+from typing import Any, Self
 
 from prometheus_client.utils import floatToGoString
 
@@ -95,14 +96,33 @@ class Exposition:
 class _Block:
     """One family's lines of some neighbouring subjects."""
 
-    def __init__(self, rows: Iterable[bytes]) -> None:
-        rows = list(rows)
-        self.text = b"".join(rows)
-        self.ends = array("I", accumulate(map(len, rows)))  # where each subject's lines end
-        self.deflated = deflate.deflate(self.text)
+    def __init__(self, text: bytes, ends: "array[int]") -> None:
+        self.text = text
+        self.ends = ends  # where each subject's lines end
+        self.deflated = deflate.deflate(text)
+
+    @classmethod
+    def of(cls, rows: Sequence[bytes]) -> Self:
+        return cls(b"".join(rows), array("I", accumulate(map(len, rows))))
 
     def row(self, place: int) -> bytes:
-        return self.text[self.ends[place - 1] if place else 0 : self.ends[place]]
+        return self.text[self._begin(place) : self.ends[place]]
+
+    def with_rows(self, rows: Mapping[int, bytes]) -> "_Block":
+        """A block with other lines for these subjects; what is between them is copied as it is."""
+        parts, copied = [], 0
+        ends = self.ends[:]
+        for place in sorted(rows):
+            parts += [self.text[copied : self._begin(place)], rows[place]]
+            copied = self.ends[place]
+            growth = len(rows[place]) - (copied - self._begin(place))
+            if growth:
+                for moved in range(place, len(ends)):
+                    ends[moved] += growth
+        return _Block(b"".join([*parts, self.text[copied:]]), ends)
+
+    def _begin(self, place: int) -> int:
+        return self.ends[place - 1] if place else 0
 
     def rows(self) -> list[bytes]:
         return [self.row(place) for place in range(len(self.ends))]
@@ -115,7 +135,7 @@ class _Head:
         unit_line = f"# UNIT {name} {unit}\n" if unit else ""
         self.text = f"# HELP {name} {text}\n# TYPE {name} {kind}\n{unit_line}".encode()
         self.deflated = deflate.deflate(self.text)
-        self.seal = deflate.seal([self.text])
+        self.seal = deflate.seal(self.text)
 
 
 class _Column:
@@ -130,7 +150,9 @@ class _Column:
     def seal(self) -> deflate.Seal:
         """Of the blocks; found at the first scrape that needs it, and two at once find the same."""
         if self._seal is None:
-            self._seal = deflate.seal(block.text for block in self.blocks)
+            # As one text: the lock of the interpreter is let go and taken again for each that is read, and
+            # while others work it takes milliseconds to get it.
+            self._seal = deflate.seal(b"".join([block.text for block in self.blocks]))
         return self._seal
 
 
@@ -184,7 +206,7 @@ class _Table:
                 self._rows(changes[key]) if key in coming else [block[places[key]] for block in old]
                 for key in part
             ]
-            cut.append(_Bucket(part, [_Block(column) for column in zip(*rows, strict=True)]))
+            cut.append(_Bucket(part, [_Block.of(column) for column in zip(*rows, strict=True)]))
         self._buckets[place : place + 1] = cut
         return set(range(len(self._families)))
 
@@ -199,7 +221,7 @@ def _replace(bucket: _Bucket, changes: Mapping[int, Sequence[bytes]]) -> set[int
         new = {place: rows[number] for place, rows in changes.items() if rows[number] != block.row(place)}
         if new:
             stale.add(number)
-            bucket.blocks[number] = _Block(new.get(place, row) for place, row in enumerate(block.rows()))
+            bucket.blocks[number] = block.with_rows(new)
     return stale
 
 
@@ -210,9 +232,7 @@ def openmetrics_head(family: Family) -> bytes:
 
 def series_and_value(family: Family, sample: Sample) -> tuple[str, str]:
     """The two parts of a line, labels sorted by name as prometheus_client sorts them."""
-    shown = ",".join([f'{name}="{_escaped(text)}"' for name, text in sorted(sample.labels)])
-    braces = f"{{{shown}}}" if shown else ""
-    return f"{family.name}{sample.suffix}{braces}", _number(sample.value)
+    return f"{family.name}{sample.suffix}{_braces(sample.labels)}", _number(sample.value)
 
 
 def _heads(family: Family) -> tuple[_Head, _Head]:
@@ -231,6 +251,14 @@ def _lines(family: Family, subject: Any) -> bytes:
         series, value = series_and_value(family, sample)
         lines.append(f"{series} {value}\n")
     return "".join(lines).encode()
+
+
+# Most lines of a service have the same labels, and its lines are rendered one after the other; beside these a
+# service has some ten sets of labels.
+@lru_cache(maxsize=64)
+def _braces(labels: tuple[tuple[str, str], ...]) -> str:
+    shown = ",".join([f'{name}="{_escaped(text)}"' for name, text in sorted(labels)])
+    return f"{{{shown}}}" if shown else ""
 
 
 def _escaped(text: str) -> str:

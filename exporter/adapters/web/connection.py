@@ -25,7 +25,7 @@ _HEAD_BYTES = 16 * 1024
 # No request has a body that means anything.
 _BODY_BYTES = 64 * 1024
 # A page comes in thousands of small pieces. Fewer, larger writes take the interpreter's lock less often.
-_WRITE_BYTES = 256 * 1024
+_WRITE_BYTES = 1024 * 1024
 
 
 class Deadlines(NamedTuple):

@@ -1,0 +1,1 @@
+"""What `make bench` measures, and the servers and clients that it needs, each a process of its own."""
