@@ -8,7 +8,8 @@ thread sends it messages and reads the last snapshot. A step is always the same:
     3. show it, then log and count it
     4. start what is due
 
-If the write fails, nothing is shown and nothing new is asked; the same change is written again later.
+If the write fails, nothing is shown and nothing new is asked; the same change is written again later. While
+answers come in quickly, 2 and 3 are done for all those of a quarter of a second together.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -38,6 +39,10 @@ _LONGEST_WAIT_MS = 1000
 
 # A page waits this long for the loop; a commit of a whole large fleet takes less.
 _LONGEST_HISTORY_WAIT_SECONDS = 5.0
+
+# A commit, a page and what else is made once for each step take milliseconds, however little has changed.
+# Where much does, four of them a second are enough: nobody scrapes more often than that.
+_WRITE_EVERY_MS = 250
 
 # A disk that is full stays so for a while.
 _WRITE_AGAIN_MS = 10_000
@@ -80,7 +85,7 @@ class Poller:
         self._held = HeldCounters()
         self._scrapes = ScrapeGap(ticks())
         self._stopping = False
-        self._paused_until = self._forget_due = ticks()
+        self._paused_until = self._forget_due = self._write_due = ticks()
         self.store_error: StoreError | None = None  # of the last write, if it failed
         self._keep_deleted: int | None = None
         self.ticked_at = ticks()
@@ -163,7 +168,7 @@ class Poller:
     def run(self) -> None:
         """Work until `stop`; whatever it raises is a bug of ours or a store that cannot be used."""
         while not self._stopping:
-            due = self.step()
+            due = self.step(gather=True)
             if self._stopping:
                 break
             wait = _LONGEST_WAIT_MS if due is None else min(max(due - self._ticks(), 0), _LONGEST_WAIT_MS)
@@ -172,6 +177,7 @@ class Poller:
             except Empty:
                 continue
             message()
+        self._write_and_show()
         self.close()
 
     def close(self) -> None:
@@ -184,9 +190,10 @@ class Poller:
         tick = self._ticks()
         return all(project.caught_up(tick) for project in self._projects.values())
 
-    def step(self) -> int | None:
+    def step(self, *, gather: bool = False) -> int | None:
         """Do one step, see the module.
 
+        `gather`: do not write yet if that was done a moment ago.
         Returns when (ticks) something will be due next; None if only a message can change that.
         """
         self.ticked_at = self._ticks()
@@ -197,7 +204,8 @@ class Poller:
                 break
             message()
         self._release(dict.fromkeys(self._held.overdue(self._clock()), ()))
-        written = self._write_and_show() and self._forget()
+        gathers = gather and self._paused_until <= self._ticks() < self._write_due
+        written = gathers or (self._write_and_show() and self._forget())
         if self._stopping:
             return None
         if not written or self._ticks() < self._paused_until:
@@ -206,7 +214,7 @@ class Poller:
             for job in project.take_due(self._clock(), self._ticks()):
                 project.resources.fetcher.submit(partial(self._fetch, name, project.resources, job))
         dues = [due for project in self._projects.values() if (due := project.next_due()) is not None]
-        return min(dues, default=None)
+        return min([*dues, self._write_due] if gathers else dues, default=None)
 
     def _stop(self) -> None:
         self._stopping = True
@@ -293,6 +301,7 @@ class Poller:
         except StoreError as error:
             return self._not_written(error)
         self.store_error = None
+        self._write_due = Ticks(begun + _WRITE_EVERY_MS)
         for name, change in found.items():
             self._projects[name].written(change)
         self._removed.clear()

@@ -130,10 +130,14 @@ class ProjectState:
         recalled = {service_id: self._recall(service_id, now) for service_id in unknown}
         for row in listed.rows:
             self._absences.pop(row.service_id, None)
+            known = self.services.get(row.service_id)
+            if known is not None and row is known.row:
+                continue  # the list before had this very record
             if self.settings.wants(row) and not self._is_deleted(row, tick):
                 stored = recalled.get(row.service_id, RecalledService(None))
                 outcome = self._apply_row(row, stored, now, effects, preexisting=first)
-                outcomes.append((row.service_id, outcome))
+                if outcome.unknown:  # nothing else comes of a row
+                    outcomes.append((row.service_id, outcome))
             elif row.service_id in self.services:
                 self._remove(row.service_id)
                 effects.gone.append(row.service_id)

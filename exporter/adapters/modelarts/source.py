@@ -78,10 +78,12 @@ class ModelArtsSource:
         # What is learned of the two endpoints is learned apart: they need not be built alike.
         self.list_paging: LearnedPaging = after.list_paging if after else LearnedPaging()
         self.event_paging: LearnedPaging = after.event_paging if after else LearnedPaging()
+        self._list_decoder = bodies.ListDecoder()  # one list is read at a time
 
     def list_services(self) -> ServiceList:
         """Every service of every configured workspace; if one of these fails, all of it does."""
         times = ReadTimes(self._clock())
+        self._list_decoder.begin()
         rows: dict[str, ServiceRow] = {}
         complete, malformed = True, 0
         for workspace in self._workspaces:
@@ -122,6 +124,7 @@ class ModelArtsSource:
         times = ReadTimes(self._clock())
         path = f"/{segment(service_id)}/events"
         names: list[str] = []
+        texts: dict[str, str] = {}
 
         def fetch(query: Query) -> ResultPage[Event]:
             asked = {"sort_by": "occur_time", "order": "asc", "limit": str(query.limit)}
@@ -133,7 +136,7 @@ class ModelArtsSource:
                 if value is not None:
                     asked[name] = str(value)
             endpoint = _SPARE_EVENTS if spare else EVENTS
-            page = bodies.events(self._client.get(endpoint, path, asked, times), service_id)
+            page = bodies.events(self._client.get(endpoint, path, asked, times), service_id, texts)
             names.append(page.service_name)
             return page
 
@@ -151,4 +154,4 @@ class ModelArtsSource:
         }
         if query.offset is not None:
             asked["offset"] = str(query.offset)
-        return bodies.services(self._client.get(LIST, "", asked, times))
+        return self._list_decoder.services(self._client.get(LIST, "", asked, times))

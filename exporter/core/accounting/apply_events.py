@@ -5,7 +5,7 @@ deployment, no cause, and not the newest event. The first read after that makes 
 the cloud's clock at the last read that showed such an event (`events_ahead_of`).
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 
 import msgspec
@@ -42,16 +42,18 @@ def apply_events(
     applied = ledger.apply(state.events, read, policy.lateness)
 
     clock = window.observed_at if window.answered_at is None else window.answered_at
-    counted: list[_Counted] = []
+    counted: deque[_Counted] = deque(maxlen=EVENTS_KEPT if preexisting else None)  # all of it is logged
     unknown: list[tuple[str, str]] = []
     failure_events: list[FailureEvent] = []
     amounts: Counter[str] = Counter()
     unclassified = 0
     deployment_phases = state.phases
     last_events = dict(state.last_events)
-    growth = sorted((_come_due(state, shown, clock) | applied.growth).items())
+    come_due = _come_due(state, shown, clock)
+    growth = {**come_due, **applied.growth} if come_due else applied.growth
     texts = _Texts(classifier)
-    for key, times in growth:
+    for key in sorted(growth):
+        times = growth[key]
         if key.kind not in EVENT_TYPES:
             unknown += [("event_type", key.kind)] * times
             continue
@@ -90,7 +92,7 @@ def apply_events(
         unknown=tuple(unknown),
         events=() if preexisting else tuple(map(_posted, counted)),
         unclassified=unclassified,
-        past_events=tuple(map(_past, counted[-EVENTS_KEPT:])),
+        past_events=tuple(_past(each, texts) for each in list(counted)[-EVENTS_KEPT:]),
     )
 
 
@@ -102,9 +104,9 @@ def _posted(counted: _Counted) -> PostedEvent:
     return PostedEvent(Event(key.time, key.kind, key.text), times, finding.reason, finding.remedy)
 
 
-def _past(counted: _Counted) -> PastEvent:
+def _past(counted: _Counted, texts: "_Texts") -> PastEvent:
     key, times, finding = counted
-    text = past_text(key.text)
+    text = texts.past(key.text)
     return PastEvent(key.time, key.kind, text, times, finding.reason, finding.phase, finding.mark)
 
 
@@ -115,6 +117,7 @@ class _Texts:
         self._classifier = classifier
         self._classified: dict[tuple[str, str], Classification] = {}
         self._messages: dict[str, str] = {}
+        self._pasts: dict[str, str] = {}
 
     def classify(self, key: Key) -> Classification:
         """What the event means."""
@@ -129,6 +132,13 @@ class _Texts:
         found = self._messages.get(text)
         if found is None:
             found = self._messages[text] = scrub(text, LONGEST_MESSAGE)
+        return found
+
+    def past(self, text: str) -> str:
+        """The text of an event, as it is kept for the pages."""
+        found = self._pasts.get(text)
+        if found is None:
+            found = self._pasts[text] = past_text(text)
         return found
 
 

@@ -12,6 +12,7 @@ Rules of this file:
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 
 import msgspec
 
@@ -109,9 +110,14 @@ def apply(ledger: Ledger, read: Read, lateness: int) -> Applied:
         lateness: how many ms after its date an entry may appear.
 
     """
+    watermark = _final_until(ledger, read, lateness)
+    held = _held(ledger, read)
+
+    def stays_live(time: int) -> bool:
+        return watermark is None or time > watermark or time in held
+
     tallies = {tally.key: tally for tally in ledger.live}
     growth: dict[Key, int] = {}
-    anomalies: list[Anomaly] = []
     for key, shown in read.settled.items():
         if not read.covers(key.time) or not ledger.is_live(key.time):
             continue
@@ -119,41 +125,35 @@ def apply(ledger: Ledger, read: Read, lateness: int) -> Applied:
         counted = before.counted if before else 0
         if shown > counted:
             growth[key] = shown - counted
-            if key.time > (read.now if read.answered_at is None else read.answered_at):
-                anomalies.append(Anomaly(FUTURE, key))
-        if before is None or shown >= before.visible:
+        # Of what is final from now on nothing is kept: a first read may show a million such entries.
+        if before is None and stays_live(key.time):
+            tallies[key] = Tally(key, shown, shown)
+        elif before is not None and shown >= before.visible:
             tallies[key] = Tally(key, max(counted, shown), shown)
+    clock = read.now if read.answered_at is None else read.answered_at
+    anomalies = [Anomaly(FUTURE, key) for key in growth if key.time > clock]
     anomalies += _losses(tallies, read)
     for key, tally in tallies.items():
         if read.covers(key.time) and read.settled.get(key, 0) < tally.visible:
             tallies[key] = Tally(key, tally.counted, read.settled.get(key, 0))
-    held = _held(ledger, read)
-    watermark = _final_until(ledger, read, lateness)
-    after = Ledger(
-        read_once=True,
-        watermark=watermark,
-        held=held,
-        live=tuple(
-            sorted(
-                (
-                    t
-                    for t in tallies.values()
-                    if watermark is None or t.key.time > watermark or t.key.time in held
-                ),
-                key=lambda tally: tally.key,
-            )
-        ),
+    live = sorted((t for t in tallies.values() if stays_live(t.key.time)), key=lambda tally: tally.key)
+    return Applied(
+        Ledger(read_once=True, watermark=watermark, held=held, live=tuple(live)), growth, tuple(anomalies)
     )
-    return Applied(after, growth, tuple(anomalies))
 
 
 def _losses(tallies: Mapping[Key, Tally], read: Read) -> Iterable[Anomaly]:
     """Entries that an earlier read showed and this one should have, but did not."""
+    lost = [
+        key
+        for key, tally in tallies.items()
+        if read.covers(key.time) and read.settled.get(key, 0) < tally.visible
+    ]
+    if not lost:
+        return
     shown_times = {key.time for key in read.settled} | read.open_instants
     oldest = min(shown_times, default=None)
-    for key, tally in tallies.items():
-        if not read.covers(key.time) or read.settled.get(key, 0) >= tally.visible:
-            continue
+    for key in lost:
         if key.time in shown_times:
             yield Anomaly(CHANGED, key)
         # The API forgets from the old end: what is older than all that is left may have been forgotten.
@@ -170,6 +170,8 @@ def _held(ledger: Ledger, read: Read) -> tuple[int, ...]:
     An instant that is final already is not taken up: its settled keys are forgotten, and would be
     counted a second time when they show again.
     """
+    if not ledger.held and not read.open_instants:
+        return ()
     settled = {key.time for key in read.settled}
     kept = {
         time
@@ -182,10 +184,10 @@ def _held(ledger: Ledger, read: Read) -> tuple[int, ...]:
 
 
 def _final_until(ledger: Ledger, read: Read, lateness: int) -> int | None:
-    times = [key.time for key in read.settled] + list(read.open_instants)
+    newest = max(chain((key.time for key in read.settled), read.open_instants), default=None)
     # One instant alone, or an empty log, says nothing about what else has come.
-    if read.instant is not None or not times:
+    if read.instant is not None or newest is None:
         return ledger.watermark
     # An entry that is late to the very millisecond may follow a read of the same millisecond.
-    risen = min(max(times), read.now) - lateness - 1
+    risen = min(newest, read.now) - lateness - 1
     return risen if ledger.watermark is None else max(ledger.watermark, risen)
