@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
@@ -349,7 +349,13 @@ class Exporter:
             if waiting
             else "Every project was listed, or has failed and said so."
         )
-        return not waiting, "\n".join([reason, *self._first_reads()])
+        return not waiting, "\n".join([reason, *self._lists(waiting), *self._first_reads()])
+
+    def _lists(self, projects: Iterable[str]) -> Iterator[str]:
+        """How far the list of each of these is, where that is known."""
+        for name in projects:
+            if (progress := self._factory.listing(name)) is not None:
+                yield f"Project {name}: {told(progress, now_ms(), 'services listed')}."
 
     def _first_reads(self) -> Iterator[str]:
         """How far each project is of which not all services were read yet."""

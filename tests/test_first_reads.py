@@ -11,7 +11,8 @@ import pytest
 from exporter.core.polling.progress import Progress, advanced, begin, is_worth_a_line, seconds_left, told
 from exporter.core.source import Unreachable
 from exporter.emulator import Cloud as EmulatedCloud
-from exporter.emulator import Server, faults
+from exporter.emulator import Server, Switches
+from exporter.emulator.faults import Fault
 from exporter.emulator.http_messages import Response
 from exporter.engine.changes import ProjectStatus
 from tests.commands import RunningExporter, configured
@@ -250,7 +251,8 @@ def test_a_reload_that_adds_a_project_or_asks_for_other_services_begins_anew() -
 
 @pytest.fixture(name="cloud")
 def _cloud() -> EmulatedCloud:
-    return EmulatedCloud(lambda: time.time_ns() // 1_000_000)
+    pages_of_one = Switches(max_limit=1, over_limit="clamp")
+    return EmulatedCloud(lambda: time.time_ns() // 1_000_000, pages_of_one)
 
 
 @pytest.fixture(name="url")
@@ -259,31 +261,48 @@ def _url(cloud: EmulatedCloud) -> Iterator[str]:
         yield server.url
 
 
+class Gate:
+    """Holds up the answers of the cloud."""
+
+    def __init__(self) -> None:
+        self._is_open = Event()
+
+    def wait(self, response: Response) -> Response:
+        assert self._is_open.wait(PATIENCE_SECONDS)
+        return response
+
+    def open(self) -> None:
+        self._is_open.set()
+
+
 def test_ready_the_page_and_the_json_say_how_far_a_start_is_until_it_is_over(
     cloud: EmulatedCloud, url: str, tmp_path: Path
 ) -> None:
-    cloud.add_service(name="mnist")
-    gate = Event()
-
-    def wait(response: Response) -> Response:
-        assert gate.wait(PATIENCE_SECONDS)
-        return response
-
-    cloud.faults.add(faults.Fault(wait, "events"))
+    for name in ("mnist", "churn"):
+        cloud.add_service(name=name)
+    lists, events = Gate(), Gate()
+    cloud.faults.add(Fault(lists.wait, "list", skip=1), Fault(events.wait, "events"))
     listed = "Every project was listed, or has failed and said so.\n"
     with RunningExporter(tmp_path, configured(tmp_path, section(url))) as exporter:
+        exporter.wait_for(f"{exporter.url}/-/healthy")
+        ready = until(lambda: exporter.get("/-/ready"), lambda answer: answer.text.count("\n") > 1)
+        assert ready.status_code == 503
+        assert ready.text == "Not listed yet: prod.\nProject prod: 1 of 2 services listed.\n"
+
+        lists.open()
         exporter.ready()
-        ready = until(lambda: exporter.get("/-/ready").text, lambda text: text != listed)
-        assert ready == f"{listed}Project prod: 0 of 1 services read.\n"
-        assert "prod</bdi>: 0 of 1 services read.<" in exporter.get("/").text
+        ready = until(lambda: exporter.get("/-/ready"), lambda answer: answer.text != listed)
+        assert ready.status_code == 200
+        assert ready.text == f"{listed}Project prod: 0 of 2 services read.\n"
+        assert "prod</bdi>: 0 of 2 services read.<" in exporter.get("/").text
         (shown,) = exporter.get("/api/v1/services").json()["projects"]
         assert shown["first_reads"].pop("start_time").endswith("Z")
-        assert shown["first_reads"] == {"services": 1, "tried": 0, "failed": 0, "seconds_left": None}
+        assert shown["first_reads"] == {"services": 2, "tried": 0, "failed": 0, "seconds_left": None}
 
-        gate.set()
+        events.open()
         until(lambda: exporter.get("/-/ready").text, lambda text: text == listed)
         assert "services read" not in exporter.get("/").text
         (shown,) = exporter.get("/api/v1/services").json()["projects"]
         assert shown["first_reads"] is None
-    last = r'event="all services were read" project=prod services=1 failed=0 seconds=\d+\.\d\n'
+    last = r'event="all services were read" project=prod services=2 failed=0 seconds=\d+\.\d\n'
     assert re.search(last, exporter.output())
