@@ -183,6 +183,8 @@ def test_of_many_projects_that_are_being_read_the_page_shows_a_few() -> None:
     )
     assert "1 more project is being read." in words(ask(starting(6)))
     assert "more project" not in words(ask(starting(5)))
+    wall = words(ask(starting(3), "?view=wall"))  # the tiles need the room
+    assert (wall.count("1,240 of 10,000"), "2 more projects are being read." in wall) == (1, True)
 
 
 def test_the_title_tells_a_tab_in_the_background_how_it_stands() -> None:
