@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
@@ -27,6 +27,8 @@ from exporter.config.web import WebConfig, WebConfigWatch
 from exporter.core.alerting.notifications import ALERTNAME
 from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_families
 from exporter.core.metrics.family import Family
+from exporter.core.pages.overview import unfinished
+from exporter.core.polling.progress import told
 from exporter.core.records import ABNORMAL
 from exporter.core.service_lookup import is_service_id
 from exporter.core.times import EpochMs
@@ -342,9 +344,24 @@ class Exporter:
         # While nothing can be written, a project that a reload has added or changed is not shown at all.
         wanted = self._config.projects
         waiting = [project.name for project in wanted if (project.name, project.project_id) not in listed]
-        if waiting:
-            return False, f"Not listed yet: {', '.join(waiting)}."
-        return True, "Every project was listed, or has failed and said so."
+        reason = (
+            f"Not listed yet: {', '.join(waiting)}."
+            if waiting
+            else "Every project was listed, or has failed and said so."
+        )
+        return not waiting, "\n".join([reason, *self._lists(waiting), *self._first_reads()])
+
+    def _lists(self, projects: Iterable[str]) -> Iterator[str]:
+        """How far the list of each of these is, where that is known."""
+        for name in projects:
+            if (progress := self._factory.listing(name)) is not None:
+                yield f"Project {name}: {told(progress, now_ms(), 'services listed')}."
+
+    def _first_reads(self) -> Iterator[str]:
+        """How far each project is of which not all services were read yet."""
+        for project in self._publisher.snapshot.projects:
+            if (progress := unfinished(project)) is not None:
+                yield f"Project {project.name}: {told(progress, now_ms())}."
 
     def _elsewhere(self, wanted: str) -> str:
         shard = self._options.shard

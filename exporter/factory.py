@@ -21,6 +21,7 @@ from exporter.core.accounting.apply_updates import CountingPolicy
 from exporter.core.alerting.notifications import Alert, NotifierOptions
 from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.core.links import LinkOptions
+from exporter.core.polling.progress import Progress
 from exporter.core.polling.schedule import PollIntervals
 from exporter.core.records import ServiceRow
 from exporter.core.times import EpochMs
@@ -165,6 +166,11 @@ class ProjectFactory:
             rate_limiter.has_spare,
         )
         return _Built(project, resources, credential, rate_limiter, transport, source, fetchers)
+
+    def listing(self, name: str) -> Progress | None:
+        """How far the list of a project is that is being read, None if nobody knows; any thread may ask."""
+        built = self._built.get(name)
+        return built.source.listing if built is not None else None
 
     def access(self, project: Project, transport: HttpClient, *, domain_scope: bool = False) -> Access:
         """What a command needs that asks a project by itself.

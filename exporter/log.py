@@ -35,13 +35,14 @@ class LogOutput:
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         self._lost = SimpleQueue[None]()  # a lost line each, until somebody counts them
         self._count: Callable[[], None] | None = None
+        self.before_line = ""  # what takes away what else stands on the terminal's last line
         self._thread = Thread(target=self._serve, name="log", daemon=True)
         self._thread.start()
 
     def write(self, text: str) -> None:
         """Queue a line, or lose it."""
         if self._lines.qsize() < _LONGEST_BACKLOG:
-            self._lines.put(text.encode("utf-8", "backslashreplace"))
+            self._lines.put(f"{self.before_line}{text}".encode("utf-8", "backslashreplace"))
         else:
             self._lose()
 

@@ -13,6 +13,8 @@ from exporter.core.accounting.labels import ServiceView
 from exporter.core.accounting.service_state import ServiceState, opened
 from exporter.core.classifier.classifier import Classifier
 from exporter.core.pages.update_feed import FoundUpdate, FoundUpdates, UpdatePlace, UpdateQuery
+from exporter.core.polling import progress
+from exporter.core.polling.progress import Progress
 from exporter.core.records import (
     ABNORMAL,
     FAIL,
@@ -117,11 +119,20 @@ class Fleet:
         self.histories: dict[tuple[str, str], History] = {}
         self.busy = False
 
-    def project(self, name: str, *, up: bool | None = True, error: str = "", age: int = 12 * SECOND) -> None:
+    def project(
+        self,
+        name: str,
+        *,
+        up: bool | None = True,
+        error: str = "",
+        age: int = 12 * SECOND,
+        first_reads: Progress | None = None,
+    ) -> None:
         """A project, listed `age` ms ago."""
         count = sum(project == name for project, _ in self.services)
         listed_at = None if up is None else EpochMs(self.now - age)
-        self.statuses.append(ProjectStatus(name, f"id of {name}", up, error, count, listed_at, 5 * MINUTE))
+        status = ProjectStatus(name, f"id of {name}", up, error, count, listed_at, 5 * MINUTE, first_reads)
+        self.statuses.append(status)
 
     def service(
         self,
@@ -340,6 +351,20 @@ def beginning() -> Fleet:
     """A project that was not listed yet."""
     fleet = Fleet()
     fleet.project("prod", up=None)
+    return fleet
+
+
+def first_reads(total: int, done: int, failed: int = 0, lasted: int = 50 * SECOND) -> Progress:
+    """The first reads of many services, which have lasted for so many ms."""
+    return progress.advanced(progress.begin(NOW - lasted, total), NOW, total, done, failed)
+
+
+def starting(projects: int = 1) -> Fleet:
+    """Projects that are known from before; not all of their services were read since the start."""
+    fleet = Fleet()
+    fleet.service("prod-0", row("recommender", 1), [Deployment(NOW - DAY)])
+    for number in range(projects):
+        fleet.project(f"prod-{number}", first_reads=first_reads(10_000, 1_240))
     return fleet
 
 

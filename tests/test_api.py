@@ -16,6 +16,7 @@ from hypothesis import given, settings
 
 from exporter.adapters.web.app import WebApp
 from exporter.core.classifier.step_rules import PHASES
+from exporter.core.formats import iso
 from exporter.core.pages.filters import LONGEST_SEARCH, MOST_ROWS, PAGE_ROWS, SORTS
 from exporter.core.pages.service_health import STATES
 from exporter.core.records import ABNORMAL, SETTLED_RESULTS, Event
@@ -30,8 +31,10 @@ from tests.page_examples import (
     broken,
     crowd,
     empty,
+    first_reads,
     lively,
     row,
+    starting,
 )
 from tests.test_pages import ask, hostile, one, serving, told
 
@@ -45,6 +48,7 @@ FLEETS: Mapping[str, Callable[[], Fleet]] = {
     "empty": empty,
     "beginning": beginning,
     "starting": Fleet,
+    "reading": starting,
 }
 
 
@@ -156,6 +160,16 @@ def test_the_document_requires_every_field_that_it_describes() -> None:
 @pytest.mark.parametrize(("path", "schema"), [("services", "Services"), ("updates", "Updates")])
 def test_the_answer_of_a_fleet_is_as_documented(name: str, path: str, schema: str) -> None:
     check(schema, told(FLEETS[name](), path))
+
+
+def test_the_fleet_says_how_far_the_first_reads_are_until_they_are_over() -> None:
+    fleet = starting()
+    fleet.project("done", first_reads=first_reads(10, 10))
+    fleet.project("unknown")
+    shown = {each["name"]: each["first_reads"] for each in told(fleet, "services")["projects"]}
+    counts = {"services": 10_000, "tried": 1_240, "failed": 0}
+    begun = {"start_time": iso(NOW - 50 * SECOND), "seconds_left": 360}
+    assert shown == {"prod-0": counts | begun, "done": None, "unknown": None}
 
 
 def test_every_service_is_as_documented_and_says_no_less_than_in_the_list() -> None:
@@ -426,9 +440,10 @@ def test_who_has_the_answer_is_not_sent_it_again(path: str, method: str, form: s
 @pytest.mark.parametrize("path", ANSWERS)
 def test_the_tag_stays_while_only_time_passes(path: str) -> None:
     fleet = one("recommender", Deployment(NOW - HOUR))
+    fleet.project("lab", first_reads=first_reads(10_000, 1_240))
     with serving(fleet) as url:
         before = tag(url, path)
-        fleet.now += 2 * SECOND
+        fleet.now += MINUTE  # what is left takes longer than it seemed
         assert tag(url, path) == before
 
 

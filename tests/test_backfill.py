@@ -1,7 +1,6 @@
 """The command `backfill`, through the command line, on an emulated cloud."""
 
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -478,23 +477,3 @@ def test_an_interrupt_leaves_nothing_behind(cloud: Cloud, url: str, tmp_path: Pa
     _, told = child.communicate(timeout=PATIENCE_SECONDS)
     assert (child.returncode, told) == (130, b"")
     assert [path.name for path in tmp_path.iterdir()] == ["config.yml"]
-
-
-def test_a_terminal_sees_how_far_it_is(cloud: Cloud, url: str, tmp_path: Path) -> None:
-    fail_and_restore(cloud, cloud.clock())
-    ours, theirs = pty.openpty()
-    with os.fdopen(ours, "rb", buffering=0) as terminal:
-        child = subprocess.Popen(command(tmp_path, url), cwd=tmp_path, stderr=theirs)
-        os.close(theirs)
-        drawn = b""
-        try:
-            while piece := terminal.read(4096):
-                drawn += piece
-        except OSError:  # how Linux tells that the other side has closed
-            pass
-        assert child.wait(PATIENCE_SECONDS) == 0
-    bars = drawn.decode().split("\r\x1b[K")
-    assert bars[1] == f"[{'.' * 30}] services of prod: 0 of 1"
-    assert f"[{'#' * 30}] services of prod: 1 of 1, 0 s left" in bars
-    assert re.fullmatch(r"\[#{30}\] metrics written: (\d+) of \1, 0 s left", bars[-2])
-    assert bars[-1] == "prod: 1 services, all were read.\r\n"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -361,8 +362,8 @@ def test_a_list_is_decoded_alike_whatever_was_decoded_before(pages: list[bytes])
     for _ in range(3):
         decoder.begin()
         for body in pages:
-            tolerant = understood(lambda body=body: bodies.services(body))
-            assert understood(lambda body=body: decoder.services(body)) == tolerant
+            tolerant = understood(partial(bodies.services, body))
+            assert understood(partial(decoder.services, body)) == tolerant
 
 
 def test_a_row_that_a_list_shows_again_is_the_same_record() -> None:

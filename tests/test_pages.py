@@ -37,8 +37,10 @@ from tests.page_examples import (
     crowd,
     cut_off,
     empty,
+    first_reads,
     lively,
     row,
+    starting,
 )
 
 WAIT = 20  # seconds until a test gives up on something that takes milliseconds
@@ -161,6 +163,28 @@ def test_services_that_were_not_read_yet_are_not_called_well() -> None:
     assert "Their logs are being read, one service after the other" in seen
     fleet.service("prod", row("b", 3), [Deployment(NOW - DAY)])
     assert "2 of 3 services were not read yet, the others are well" in words(ask(fleet))
+
+
+@pytest.mark.parametrize("query", ["", "?view=wall"])
+def test_the_page_says_how_far_the_first_reads_are_until_they_are_over(query: str) -> None:
+    shown = ask(starting(), query)
+    assert "prod-0 : 1,240 of 10,000 services read, about 6 min left." in words(shown)
+    assert '<progress aria-label="Services read of prod-0" value="1240" max="10000">' in shown.text
+    fleet = one("a", Deployment(NOW - DAY))
+    fleet.project("prod-0", first_reads=first_reads(10_000, 10_000))
+    assert not re.search("services read|<progress", ask(fleet, query).text)
+
+
+def test_of_many_projects_that_are_being_read_the_page_shows_a_few() -> None:
+    seen = words(ask(starting(7)))
+    assert (seen.count("1,240 of 10,000 services read"), "2 more projects are being read." in seen) == (
+        5,
+        True,
+    )
+    assert "1 more project is being read." in words(ask(starting(6)))
+    assert "more project" not in words(ask(starting(5)))
+    wall = words(ask(starting(3), "?view=wall"))  # the tiles need the room
+    assert (wall.count("1,240 of 10,000"), "2 more projects are being read." in wall) == (1, True)
 
 
 def test_the_title_tells_a_tab_in_the_background_how_it_stands() -> None:

@@ -43,6 +43,7 @@ it: the logs hold what happened before, too. Ten minutes of one service with a f
 An answer that says the same as the one before is not written. Failures without an answer, such as a
 timeout, are not in the file, and neither is anything of IAM.
 
+On a terminal it shows on stderr how many services were read once, and how long it goes on.
 At the end it says on stderr how many answers there are, and how often which field was left out or replaced.
 Exit code: 0 done, also after SIGTERM; 130 ended by Ctrl-C; 1 if there was no answer at all, or none about a
 service of `--service`.

@@ -15,6 +15,7 @@ from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.database import Store
 from exporter.app import VERSION, exposition, now_ms, revision
 from exporter.commands.patient_source import PatientSource
+from exporter.commands.progress import ProgressLine, first_reads_line
 from exporter.config import load
 from exporter.core.polling.schedule import PollIntervals
 from exporter.core.source import Gone
@@ -80,13 +81,14 @@ def run(
         poller = Poller(store, publisher, reporter, clock=now_ms, ticks=monotonic_ms)
         setups = ProjectFactory(shard, metrics, now_ms).setups(config)
         poller.configure([_once(*setup, log) for setup in setups])
-        while True:
-            poller.step()
-            if poller.store_error is not None:
-                raise poller.store_error
-            if poller.idle and poller.caught_up():
-                break
-            time.sleep(_WAIT_SECONDS)
+        with ProgressLine(lambda: first_reads_line(publisher.snapshot.projects), output):
+            while True:
+                poller.step()
+                if poller.store_error is not None:
+                    raise poller.store_error
+                if poller.idle and poller.caught_up():
+                    break
+                time.sleep(_WAIT_SECONDS)
         poller.close()
     snapshot = publisher.snapshot
     pieces = snapshot.page.body(openmetrics=False, gzip=False, tail=metrics.render(openmetrics=False))

@@ -24,7 +24,9 @@ from exporter.adapters.modelarts.rate_limiter import monotonic_ms
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.store.database import Store
 from exporter.app import VERSION, exposition, now_ms, revision
+from exporter.commands.progress import ProgressLine, first_reads_line
 from exporter.config import Config, load
+from exporter.core.formats import length
 from exporter.core.recording.anonymiser import Anonymiser, Changes
 from exporter.core.scrub import printable
 from exporter.engine.poller import Poller
@@ -165,7 +167,14 @@ def run(
             timer.daemon = True
             timer.start()
             signals.end_by(poller.stop)
-            poller.run()
+            end = monotonic_ms() + milliseconds
+
+            def shown() -> str:
+                left = length(max(end - monotonic_ms(), 0) // 1000)
+                return f"{first_reads_line(publisher.snapshot.projects)}; recording for {left} more"
+
+            with ProgressLine(shown, log_output):
+                poller.run()
             timer.cancel()
     log_output.close()  # the summary comes last
     missing = [each for each in service_ids if each not in recorder.answered]

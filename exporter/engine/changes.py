@@ -6,6 +6,7 @@ from typing import NamedTuple
 from exporter.core.accounting.audit import Difference
 from exporter.core.accounting.labels import ProjectView
 from exporter.core.accounting.service_state import Outcome, ServiceState
+from exporter.core.polling.progress import Progress
 from exporter.core.records import ServiceList, ServiceRow
 from exporter.core.source import RemoteError
 from exporter.core.times import EpochMs
@@ -57,6 +58,7 @@ class ProjectStatus(NamedTuple):
     services: int
     listed_at: EpochMs | None  # the last complete list
     sweep_ms: int = 0  # how long it takes now to read every service once; 0: not known yet
+    first_reads: Progress | None = None  # None until the list tells how many services there are
 
 
 class ProjectChange(NamedTuple):

@@ -36,6 +36,8 @@ class PollQueue:
     def __init__(self, intervals: PollIntervals, concurrency: int) -> None:
         self._intervals, self._concurrency = intervals, concurrency
         self._poll_states: dict[str, PollState] = {}
+        self._untried: set[str] = set()  # of these, the ones that were not tried yet
+        self._tried_in_vain: set[str] = set()  # and those that could never be read
         self._next_polls: dict[str, NextPoll] = {}  # not due yet
         self._by_due: list[tuple[int, str]] = []
         self._waiting: dict[str, NextPoll] = {}  # due
@@ -103,6 +105,7 @@ class PollQueue:
         if self._sweep_begun is None:
             self._sweep_begun = now
         self._sweep_waits_for.add(state.row.service_id)
+        self._untried.add(state.row.service_id)
         changed = schedule.changed_before(state, self._intervals)
         self._poll_states[state.row.service_id] = PollState(changed_at=now if changed else None)
         self.plan(state, now)
@@ -135,12 +138,24 @@ class PollQueue:
         for memory in (self._poll_states, self._next_polls, self._waiting, self._reading):
             memory.pop(service_id, None)
         self._failed_before.discard(service_id)
-        self._sweep_waits_for.discard(service_id)
+        for waited_for in (self._sweep_waits_for, self._untried, self._tried_in_vain):
+            waited_for.discard(service_id)
+
+    @property
+    def first_reads(self) -> tuple[int, int, int]:
+        """How many services there are; how many of them were tried yet; how many of these were never read."""
+        total = len(self._poll_states)
+        return total, total - len(self._untried), len(self._tried_in_vain)
 
     def was_read(self, result: PollResult, state: ServiceState, now: int) -> None:
         """A read is over, and `state` is what it made of the service."""
         job = result.job
         poll_state = self._poll_states[job.service_id]
+        self._untried.discard(job.service_id)
+        if result.error is None:
+            self._tried_in_vain.discard(job.service_id)
+        elif poll_state.succeeded_at is None:
+            self._tried_in_vain.add(job.service_id)
         self._poll_states[job.service_id] = msgspec.structs.replace(
             poll_state,
             tried_at=job.begun,

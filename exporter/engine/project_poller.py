@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from exporter.core.accounting.service_state import ROW_COUNTERS, Outcome, ServiceState
+from exporter.core.polling import progress
+from exporter.core.polling.progress import Progress
 from exporter.core.polling.schedule import BEGAN_BEFORE_MS
 from exporter.core.records import ServiceList, ServiceRow
 from exporter.core.source import Refused, RemoteError, Source, Stopping, Throttled, Unreachable
@@ -78,6 +80,7 @@ class ProjectPoller:
         self._list_told_at: Ticks | None = None  # when somebody last asked for it
         self._list_again = False  # that was while it was being read
         self._login_refused = True  # until the first list has shown that the credential is accepted
+        self._first_reads: Progress | None = None  # since the start, or since other services are asked for
         self._cycle_begun: Ticks | None = None
         self._cycle_waits_for: set[str] = set()
         self._outcomes: list[tuple[str, Outcome]] = []
@@ -98,6 +101,8 @@ class ProjectPoller:
         """Go on with other settings. With other resources, what is under way is asked for again."""
         replaced = resources is not self.resources
         filter_changed = settings.selection != self.settings.selection
+        if filter_changed:
+            self._first_reads = None
         for service_id in self._state.reconfigure(settings):
             self._queue.end(service_id)
         if replaced:
@@ -236,6 +241,9 @@ class ProjectPoller:
             self._queue.changed(self._state.services[service_id], tick)
         for service_id in effects.gone:
             self._queue.end(service_id)
+        if self._first_reads is None and result.complete:
+            self._first_reads = progress.begin(now, *self._queue.first_reads)
+        self._count_first_reads(now)
         self._begin_cycle(begun, tick)
 
     def _polled(self, result: PollResult, now: EpochMs, tick: Ticks) -> None:
@@ -251,8 +259,14 @@ class ProjectPoller:
             if detail is not None:
                 self._details.append(detail)
         self._polls.append(PollOutcome(result, before))
+        self._count_first_reads(now)
         self._cycle_waits_for.discard(service_id)
         self._end_cycle(tick)
+
+    def _count_first_reads(self, now: EpochMs) -> None:
+        """Say how far they are; once all were tried they are over, whatever services come later."""
+        if self._first_reads is not None and not self._first_reads.finished:
+            self._first_reads = progress.advanced(self._first_reads, now, *self._queue.first_reads)
 
     def _detail_read(self, result: PollResult) -> None:
         state = self._state.apply_detail(result)
@@ -316,7 +330,7 @@ class ProjectPoller:
             return None
         # That it goes on changing is no reason to write.
         sweep_ms = self._queue.sweep_ms
-        status = found.status._replace(sweep_ms=sweep_ms)
+        status = found.status._replace(sweep_ms=sweep_ms, first_reads=self._first_reads)
         return found._replace(status=status, rate=self.resources.rate(), sweep_seconds=sweep_ms / 1000)
 
     def _call_totals(
@@ -332,7 +346,8 @@ class ProjectPoller:
         told = (self._outcomes, self._lists, self._polls, self._poll_seconds, self._audit_outcomes)
         for each in told:
             each.clear()
-        self._last_written = ProjectChange(change.key, change.view, change.status._replace(sweep_ms=0))
+        status = change.status._replace(sweep_ms=0, first_reads=None)
+        self._last_written = ProjectChange(change.key, change.view, status)
 
 
 def call_totals(state: ServiceState) -> CallTotals:

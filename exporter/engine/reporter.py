@@ -11,6 +11,7 @@ from exporter.adapters.store.errors import StoreError
 from exporter.core.accounting.service_state import Outcome, PostedEvent
 from exporter.core.accounting.stored_format import Kind
 from exporter.core.formats import iso
+from exporter.core.polling.progress import Progress, is_worth_a_line, seconds_left
 from exporter.core.records import ABNORMAL, FAIL, ServiceList, ServiceRow, Update
 from exporter.core.scrub import scrub
 from exporter.core.source import Gone, Torn
@@ -30,6 +31,7 @@ class Reporter:
         self._log, self._metrics = log, metrics
         self._store_error = ""
         self._listed: dict[str, int] = {}  # services that the last complete list of a project had
+        self._first_reads: dict[str, Progress] = {}  # by project, as the log has told last
 
     def report(self, changes: ChangeSet) -> None:
         """What one step brought, after it was written and shown."""
@@ -54,6 +56,19 @@ class Reporter:
             self._metrics.rate(project, change.rate)
         if change.sweep_seconds is not None:
             self._metrics.sweep_duration(project, change.sweep_seconds)
+        if change.status.first_reads is not None:
+            self._report_first_reads(project, change.status.first_reads)
+
+    def _report_first_reads(self, project: str, progress: Progress) -> None:
+        if not is_worth_a_line(progress, self._first_reads.get(project)):
+            return
+        self._first_reads[project] = progress
+        about = {"project": project, "services": progress.total, "failed": progress.failed}
+        if progress.finished:
+            self._log.info("all services were read", **about, seconds=round(progress.seconds, 1))
+        else:
+            left = seconds_left(progress, progress.at) or "unknown"
+            self._log.info("services are being read", **about, tried=progress.done, seconds_left=left)
 
     def _report_list(self, project: str, listed: ListOutcome) -> None:
         result, before = listed.result, listed.error_before

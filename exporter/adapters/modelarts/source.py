@@ -21,6 +21,8 @@ from exporter.adapters.modelarts.api_errors import Rejected
 from exporter.adapters.modelarts.decode import ResultPage
 from exporter.adapters.modelarts.pages import LearnedPaging, Query
 from exporter.adapters.modelarts.paging import read_events, read_list
+from exporter.core.polling import progress
+from exporter.core.polling.progress import Progress
 from exporter.core.polling.rate_limit import Priority
 from exporter.core.records import Event, EventWindow, ServiceList, ServiceRow, UpdateWindow
 
@@ -71,6 +73,8 @@ class ModelArtsSource:
         on_answer: OnAnswer | None = None,
         after: "ModelArtsSource | None" = None,
     ) -> None:
+        # How far the list is that is being read, or was read last; None before its first page.
+        self.listing: Progress | None = None
         self._workspaces = tuple(workspaces)
         self._clock = clock
         base = f"{endpoint.rstrip('/')}/v1/{quote(project_id, safe='')}/services"
@@ -84,6 +88,7 @@ class ModelArtsSource:
         """Every service of every configured workspace; if one of these fails, all of it does."""
         times = ReadTimes(self._clock())
         self._list_decoder.begin()
+        self.listing = None
         rows: dict[str, ServiceRow] = {}
         complete, malformed = True, 0
         for workspace in self._workspaces:
@@ -154,4 +159,15 @@ class ModelArtsSource:
         }
         if query.offset is not None:
             asked["offset"] = str(query.offset)
-        return self._list_decoder.services(self._client.get(LIST, "", asked, times))
+        page = self._list_decoder.services(self._client.get(LIST, "", asked, times))
+        self._count_listed(len(page.rows), page.total)
+        return page
+
+    def _count_listed(self, rows: int, total: int | None) -> None:
+        if not total or len(self._workspaces) > 1:  # nobody knows how many the other workspaces have
+            return
+        now, known = self._clock(), self.listing
+        if known is None:
+            self.listing = progress.begin(now, total, rows)
+        else:  # a page may come twice, to find out what `offset` counts
+            self.listing = progress.advanced(known, now, total, min(known.done + rows, total), 0)

@@ -14,6 +14,7 @@ from exporter.core.pages.filters import BadQueryError
 from exporter.core.pages.overview import Overview, Project
 from exporter.core.pages.service_health import ServiceHealth
 from exporter.core.pages.service_page import EventLine, ServicePage, UpdateLine, update_line
+from exporter.core.polling.progress import Progress, seconds_left
 from exporter.core.records import Model, Update
 
 Json = dict[str, Any]
@@ -66,8 +67,8 @@ def _busy() -> Response:
     return error_response(API, HTTPStatus.SERVICE_UNAVAILABLE, sentence)
 
 
-# What is made of a page as of `now` (ms). Nothing in it depends on `now` but the time itself and ages, so
-# that the ETag can leave these out.
+# What is made of a page as of `now` (ms). Nothing in it depends on `now` but the time itself, ages and the
+# estimate of the time left, so that the ETag can leave these out.
 
 
 def _fleet(page: Overview, now: int) -> Json:
@@ -128,6 +129,19 @@ def _project(project: Project, now: int) -> Json:
         "states": dict(project.states),
         "list_time": _time(project.listed_at),
         "data_age_seconds": _age(project.listed_at, now),
+        "first_reads": _first_reads(project.first_reads, now),
+    }
+
+
+def _first_reads(progress: Progress | None, now: int) -> Json | None:
+    if progress is None:
+        return None
+    return {
+        "services": progress.total,
+        "tried": progress.done,
+        "failed": progress.failed,
+        "start_time": iso(progress.begun),
+        "seconds_left": seconds_left(progress, now),
     }
 
 

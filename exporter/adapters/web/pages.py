@@ -16,6 +16,7 @@ from exporter.core.formats import age, iso, length
 from exporter.core.pages.display import USUAL_REFRESH, Display, parse_display
 from exporter.core.pages.filters import LONGEST_SEARCH, BadQueryError, ServiceFilter
 from exporter.core.pages.service_health import STATES
+from exporter.core.polling.progress import told
 from exporter.core.scrub import printable
 
 _HTML = "text/html; charset=utf-8"
@@ -76,6 +77,7 @@ class Pages:
             age=age,
             lasting=length,
             commas="{:,}".format,
+            told=told,
             segment=lambda text: quote(text, safe="", errors="replace"),
             link=lambda wanted, display: _address(display, wanted.query()),
             counted=lambda number, noun: f"{number:,} {noun}{'' if number == 1 else 's'}",

@@ -10,8 +10,8 @@ from typing import IO, NamedTuple, Self
 from exporter.adapters.prometheus.self_metrics import SelfMetrics
 from exporter.adapters.prometheus.timed_samples import EOF, TimedSamples
 from exporter.app import VERSION, families_of_services, now_ms, revision
-from exporter.commands.backfill.progress import Progress
 from exporter.commands.backfill.project_reader import ProjectReader
+from exporter.commands.progress import ProgressLine, Work
 from exporter.config import load
 from exporter.core.backfill.steps import Steps, steps
 from exporter.core.metrics.families import PROJECT_FAMILIES, known_of_the_past
@@ -36,10 +36,10 @@ def run(flags: Flags) -> int:
     config = load(flags.config_file, os.environ)
     moments = steps(flags.since, now_ms() // 1000 * 1000, flags.step)  # whole seconds make shorter lines
     metrics = SelfMetrics([p.name for p in config.projects], [], version=VERSION, revision=revision())
-    readers: list[ProjectReader] = []
+    readers, work = list[ProjectReader](), Work()
     with ExitStack() as stack:
         new = stack.enter_context(_NewFile(flags.output))
-        progress = stack.enter_context(Progress(sys.stderr))
+        stack.enter_context(ProgressLine(work.line))
         for settings, resources in ProjectFactory(flags.shard, metrics, now_ms).setups(config):
             stack.callback(resources.stop)
             readers.append(ProjectReader(settings, resources, moments))
@@ -48,10 +48,10 @@ def run(flags: Flags) -> int:
             for families in (families_of_services(config), PROJECT_FAMILIES)
         )
         for reader in readers:
-            reader.read(of_services, progress)
+            reader.read(of_services, work)
             reader.add_project(of_projects)
         if any(reader.was_listed for reader in readers):
-            _write(new.file, (of_services, of_projects), moments, progress)
+            _write(new.file, (of_services, of_projects), moments, work)
             new.keep()
     for reader in readers:
         for line in reader.summary():
@@ -59,11 +59,11 @@ def run(flags: Flags) -> int:
     return 0 if all(reader.was_read_whole for reader in readers) else 1
 
 
-def _write(file: IO[bytes], samples: tuple[TimedSamples, ...], moments: Steps, progress: Progress) -> None:
+def _write(file: IO[bytes], samples: tuple[TimedSamples, ...], moments: Steps, work: Work) -> None:
     times = [_seconds(moments.time(number)) for number in range(moments.seam + 1)]
-    bar = progress.bar("metrics written", sum(len(part.families) for part in samples))
+    written = work.begin("metrics written", sum(len(part.families) for part in samples))
     for part in samples:
-        part.write(file, times, bar)
+        part.write(file, times, written)
     file.write(EOF)
 
 

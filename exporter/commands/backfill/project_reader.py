@@ -6,8 +6,8 @@ import msgspec
 
 from exporter.adapters.prometheus.timed_samples import TimedSamples
 from exporter.app import now_ms
-from exporter.commands.backfill.progress import Progress
 from exporter.commands.backfill.reading import PresentService, read_list, read_services
+from exporter.commands.progress import Work
 from exporter.core.accounting import project_totals
 from exporter.core.accounting.labels import ProjectView, ServiceView
 from exporter.core.backfill.project_past import ProjectPast
@@ -44,7 +44,7 @@ class ProjectReader:
         self._unread: list[tuple[ServiceRow, RemoteError]] = []
         self.was_listed = False
 
-    def read(self, services: TimedSamples, progress: Progress) -> None:
+    def read(self, services: TimedSamples, work: Work) -> None:
         """Read all services and add the past of each."""
         listed = read_list(self._resources.source)
         if isinstance(listed, RemoteError):
@@ -55,10 +55,10 @@ class ProjectReader:
             self._list_error = listed.error or "It was torn, so services may be missing."
         rows = sorted(filter(self._settings.wants, listed.rows), key=lambda row: row.service_id)
         self._services = len(rows)
-        bar = progress.bar(f"services of {self._settings.name}", len(rows))
+        added = work.begin(f"services of {self._settings.name} read", len(rows))
         for row, polled in read_services(self._resources, rows, self._settings.concurrency):
             self._add(row, polled, services)
-            bar()
+            added()
 
     def add_project(self, projects: TimedSamples) -> None:
         """Add the past of the project itself, once its services are."""

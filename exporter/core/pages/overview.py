@@ -17,6 +17,7 @@ from exporter.core.pages.service_health import (
     since_of,
     state_of,
 )
+from exporter.core.polling.progress import Progress
 
 # As the alert ModelArtsServiceDataStale: one sweep that was missed is nothing yet.
 _OLD_SWEEPS = 3
@@ -56,6 +57,10 @@ class ProjectStatus(Protocol):
     def sweep_ms(self) -> int:
         """How long it takes now to read every service once; 0 if that is not known yet."""
 
+    @property
+    def first_reads(self) -> Progress | None:
+        """How far the first reads of its services are; None if that is not known yet."""
+
 
 class Project(NamedTuple):
     """A project on the page; `states` counts its services by the name of their state."""
@@ -66,6 +71,7 @@ class Project(NamedTuple):
     services: int
     listed_at: int | None
     states: Mapping[str, int]
+    first_reads: Progress | None = None  # None if there are none to wait for
 
     @property
     def urgent(self) -> int:
@@ -177,7 +183,21 @@ def find_service(
 
 
 def _project(project: ProjectStatus, states: Mapping[str, int]) -> Project:
-    return Project(project.name, project.up, project.error, project.services, project.listed_at, dict(states))
+    return Project(
+        project.name,
+        project.up,
+        project.error,
+        project.services,
+        project.listed_at,
+        dict(states),
+        unfinished(project),
+    )
+
+
+def unfinished(project: ProjectStatus) -> Progress | None:
+    """How far the first reads of a project's services are; None if there are none to wait for."""
+    first_reads = project.first_reads
+    return None if first_reads is None or first_reads.finished else first_reads
 
 
 def _worst_first(project: Project) -> tuple[int, int, str]:
