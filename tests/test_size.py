@@ -5,9 +5,9 @@ import json
 import msgspec
 import pytest
 
-from exporter import cli
+from exporter import assets, cli
 from exporter.core.polling.sizing import Freshness, size
-from tests.guides import rows, section
+from tests.guides import blocks, rows, section
 from tests.simulate_polling import MINUTE, SECOND
 from tests.simulate_sizing import default_load, simulate
 
@@ -62,6 +62,12 @@ def test_the_page_has_what_a_prometheus_costs() -> None:
         assert found == told
 
 
+def test_the_page_has_the_memory_that_is_computed() -> None:
+    for services, memory, *_ in rows(section("sizing.md", "Memory and CPU of the exporter")):
+        computed = size(default_load(int(number(services)), 5.0)).memory_mib
+        assert computed == pytest.approx(number(memory), rel=0.02)
+
+
 def number(cell: str) -> float:
     """The number in a cell, whatever its unit."""
     return float("".join(letter for letter in cell if letter.isdigit() or letter == "."))
@@ -87,6 +93,12 @@ def test_shards_share_the_rate_and_the_services_and_each_pays_the_whole_list() -
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert cli.main(["size", *arguments]) == 0
     return capsys.readouterr().out
+
+
+def test_the_page_shows_what_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    page = assets.read("docs/sizing.md")
+    (command,), (shown,) = blocks(page, "sh"), blocks(page, "text")
+    assert printed(capsys, *command.split()[2:]) == shown
 
 
 def test_it_prints_what_a_person_asks_for(capsys: pytest.CaptureFixture[str]) -> None:
