@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 from exporter import app as program
 from exporter.adapters.store.errors import StoreError
 from exporter.app import RunOptions
-from exporter.commands import assets, backfill, classify, completion, demo, once, record, wait
+from exporter.commands import assets, backfill, classify, completion, demo, once, record, size, wait
 from exporter.commands.doctor import command as doctor
 from exporter.commands.since import JUST_NOW, Since, parse_since
 from exporter.config import ConfigError, load, parse_duration, warnings
 from exporter.core.classifier.classifier import Classifier
+from exporter.core.polling.schedule import PollIntervals
+from exporter.core.polling.sizing import Load
 from exporter.emulator import ScenarioError, scenario_names, scenario_server
 from exporter.factory import Shard, classifier
 from exporter.log import LEVELS, LogOutput, logger
@@ -316,7 +318,7 @@ def _add_emulate(parser: argparse.ArgumentParser) -> None:
     plays.add_argument(
         "--replay", metavar="FILE", help="answer with what `record` has written (default: play a scenario)"
     )
-    parser.add_argument("--speed", type=_speed, default="1", metavar="N", help="play N times as fast")
+    parser.add_argument("--speed", type=_above_zero, default="1", metavar="N", help="play N times as fast")
 
 
 def _emulate(options: argparse.Namespace) -> int:
@@ -326,7 +328,7 @@ def _emulate(options: argparse.Namespace) -> int:
     return demo.emulate(scenario_server(options.listen, options.scenario, speed=options.speed))
 
 
-def _speed(text: str) -> float:
+def _above_zero(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or float(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, such as 10 or 0.5")
     return float(text)
@@ -559,6 +561,57 @@ def _assets(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--services", type=_positive, required=True, metavar="N", help="services in the project"
+    )
+    parser.add_argument(
+        "--deployments-per-day",
+        type=_above_zero,
+        metavar="N",
+        help="of all services together (default: one of each service)",
+    )
+    parser.add_argument(
+        "--deployment", type=_positive_duration, default="10m", metavar="DURATION", help="how long one takes"
+    )
+    parser.add_argument(
+        "--rate-limit",
+        type=_above_zero,
+        default="5",
+        metavar="N",
+        help="requests a second, of all shards together",
+    )
+    parser.add_argument(
+        "--shards",
+        type=_positive,
+        metavar="N",
+        help="processes that share the services (default: one for each 10,000)",
+    )
+    for name, default in (("interval", "30s"), ("active-interval", "10s"), ("sweep-interval", "5m")):
+        parser.add_argument(
+            f"--{name}",
+            type=_positive_duration,
+            default=default,
+            metavar="DURATION",
+            help=f"poll.{name.replace('-', '_')} of the config file",
+        )
+    parser.add_argument("--format", choices=["text", "json"], default="text", help="form of the output")
+
+
+def _size(options: argparse.Namespace) -> int:
+    """Compute requests, freshness, series and memory for a number of services."""
+    load_of_project = Load(
+        services=options.services,
+        deployments_per_day=options.deployments_per_day or options.services,
+        rate_limit=options.rate_limit,
+        intervals=PollIntervals(options.interval, options.active_interval, options.sweep_interval),
+        deployment=options.deployment,
+        shards=options.shards or size.shards_for(options.services),
+    )
+    print(size.report(load_of_project, options.format))
+    return 0
+
+
 def _add_completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", metavar="SHELL", choices=completion.SHELLS, help="bash, zsh or tcsh")
 
@@ -583,5 +636,6 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
     "classify": (_add_classify, _classify),
     "backfill": (_add_backfill, _backfill),
     "assets": (_add_assets, _assets),
+    "size": (_add_size, _size),
     "completion": (_add_completion, _completion),
 }

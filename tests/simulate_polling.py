@@ -215,10 +215,10 @@ class Project:
             events=Ledger(watermark=EPOCH + self.now),
             read_at=EPOCH + self.now,
         )
-        if service_id in self._ends and self._ends[service_id] <= self.now:
+        if self._ends.get(service_id, job.begun + 1) <= job.begun:
             del self._ends[service_id]
             service = msgspec.structs.replace(service, open=())
-            self._deploy(self.change_now(), self.now)
+            self._deployment_seen()
         self.services[service_id] = service
         self._last_reads[service_id] = (self.kind(service_id), self.now)
         if self.all_read_after is None and len(self._last_reads) == self.size:
@@ -228,6 +228,10 @@ class Project:
         self.queue.was_read(
             PollResult(job, updates, EventWindow((), EPOCH + self.now)), self.services[service_id], self.now
         )
+
+    def _deployment_seen(self) -> None:
+        """The end of a deployment was read: another one begins."""
+        self._deploy(self.change_now(), self.now)
 
     def _deploy(self, service_id: str, begun: int) -> None:
         self._open(service_id, begun)

@@ -247,7 +247,7 @@ def test_the_readme_names_every_command_and_flag_and_no_other() -> None:
 def test_every_command_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
     assert set(re.findall(r"`modelarts-exporter ([a-z][a-z-]*)", text)) <= set(COMMANDS)
-    assert set(re.findall(r"`(--shard[a-z.]*)", text)) <= flags_of("run")
+    assert set(re.findall(r"`(--shard[a-z.]*)", text)) <= flags_of("run") | flags_of("size")
 
 
 def test_the_man_page_is_written_from_the_parser_and_names_every_command_and_flag() -> None:

@@ -30,6 +30,7 @@ _PATTERNS = (
     "deploy/prometheus.example.yml",
     "deploy/prometheus-http-sd.example.yml",
     "deploy/prometheus-kubernetes.example.yml",
+    "deploy/scaling/*.yml",
     "deploy/grafana/README.md",
     "deploy/grafana/provisioning/*/*.yml",
     "docs/*.md",

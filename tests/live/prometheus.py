@@ -3,7 +3,7 @@
 import shutil
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ Labels = dict[str, str]
 class Prometheus(Process):
     """Scrapes `target` (host:port) as the job that the rules expect.
 
-    Its storage is `directory / "tsdb"`, and older samples than `retention` are dropped.
+    Its storage is `directory / "tsdb"`, and older samples than `retention` are dropped. `flags` come last.
     """
 
-    def __init__(self, directory: Path, target: str, retention: str = "1h") -> None:
+    def __init__(
+        self, directory: Path, target: str, retention: str = "1h", flags: Sequence[str] = ()
+    ) -> None:
         program = shutil.which("prometheus")
         assert program is not None, "prometheus is not installed"
         config = directory / "prometheus.yml"
@@ -40,7 +42,7 @@ class Prometheus(Process):
         self._config = config
         command = [program, f"--config.file={config}", f"--web.listen-address={address}"]
         command += [f"--storage.tsdb.path={directory / 'tsdb'}", f"--storage.tsdb.retention.time={retention}"]
-        command += ["--log.level=warn"]
+        command += ["--log.level=warn", *flags]
         super().__init__(command, directory / "prometheus.log", directory)
 
     def start(self) -> None:
