@@ -12,7 +12,7 @@ from threading import Thread
 import msgspec
 import pytest
 
-from exporter.adapters.store.database import ServiceChange, Store, StoreError
+from exporter.adapters.store.database import ProjectChange, ServiceChange, Store, StoreError
 from exporter.core.accounting.counters import LONGEST_HOLD_MS
 from exporter.core.accounting.history import History
 from exporter.core.formats import iso
@@ -30,7 +30,7 @@ from exporter.core.source import (
 )
 from exporter.engine.fetch import PollJob
 from tests.fakes import NOW, Clock, Cloud, FaultyStore, Inline, Later
-from tests.poller_harness import MINUTE, PACE, POLICY, SECOND, PollerHarness, project
+from tests.poller_harness import MINUTE, PACE, POLICY, SECOND, PollerHarness, project, settings
 
 HOUR = 60 * MINUTE
 PULL = "failed to pull image, retry later"
@@ -757,6 +757,47 @@ def test_a_damaged_project_begins_its_totals_anew_and_keeps_its_services(
     assert shown[FAILED.format("new")] == 1
     assert damaged(rig) == [{"project": "prod", "record": "project"}]
     rig.store.close()
+
+
+CALLS = "modelarts_service_invocations_total{{service_id={}}}"
+
+
+def test_damaged_call_totals_fall_back_on_those_of_the_service(
+    cloud: Cloud, clock: Clock, tmp_path: Path
+) -> None:
+    cloud.add("b")
+    rig = started(cloud, clock, Store.open(str(tmp_path)))
+    for service_id in "ab":
+        cloud.change(service_id, invocations=1000)
+    rig.pass_time(30 * SECOND)
+    rig.store.close()
+    flip(tmp_path, "calls", "a")
+    cloud.failures["list"] = Unreachable("")
+    rig = PollerHarness(cloud, clock, Store.open(str(tmp_path)))
+    assert [rig.samples()[CALLS.format(service_id)] for service_id in "ab"] == [0, 1000]
+    assert damaged(rig) == [{"project": "prod", "record": "calls", "service_id": "a"}]
+    rig.store.close()
+
+
+def test_call_totals_of_a_store_that_kept_them_all_in_one_record_are_taken_over(
+    cloud: Cloud, clock: Clock, tmp_path: Path
+) -> None:
+    rig = started(cloud, clock, Store.open(str(tmp_path)))
+    rig.store.close()
+    with closing(sqlite3.connect(tmp_path / "modelarts-exporter.db")) as file, file:
+        file.execute("DELETE FROM calls")
+        record = msgspec.msgpack.decode(file.execute("SELECT blob FROM project").fetchone()[0])
+    store = Store.open(str(tmp_path))
+    whole = msgspec.msgpack.encode({**record, "calls": {"a": (1000.0, 5.0)}})
+    store.commit([ProjectChange(settings().key, whole)])
+    store.close()
+    cloud.failures["list"] = Unreachable("")
+    for _ in range(2):
+        rig = PollerHarness(cloud, clock, Store.open(str(tmp_path)))
+        assert rig.samples()[CALLS.format("a")] == 1000
+        rig.store.close()
+    with closing(sqlite3.connect(tmp_path / "modelarts-exporter.db")) as file:
+        assert file.execute("SELECT blob FROM project").fetchone()[0] == msgspec.msgpack.encode(record)
 
 
 def test_a_damaged_history_is_empty_on_its_page_and_grows_again_with_the_next_event(

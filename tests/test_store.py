@@ -21,6 +21,7 @@ import pytest
 
 from exporter.adapters.store import schema
 from exporter.adapters.store.database import (
+    CallsChange,
     Change,
     DamagedRecordError,
     PastChange,
@@ -494,6 +495,18 @@ def test_a_program_that_holds_the_file_is_waited_for_by_the_next_commits(directo
 # Forgetting what was deleted
 
 
+def test_call_totals_are_kept_apart_and_a_damaged_one_is_told(directory: Path) -> None:
+    with closing(Store.open(str(directory))) as store:
+        store.commit([CallsChange(PROD, service_id, b"1") for service_id in "ab"])
+        store.commit([CallsChange(TEST, "a", b"9")])
+        store.commit([CallsChange(PROD, "b", b"2")])
+    with closing(sqlite3.connect(directory / DB)) as file, file:
+        file.execute("UPDATE calls SET blob = x'00' WHERE project_name = ? AND service_id = 'a'", PROD[:1])
+    with closing(Store.open(str(directory))) as store:
+        assert dict(store.calls(PROD)) == {"a": None, "b": b"2"}
+        assert dict(store.calls(TEST)) == {"a": b"9"}
+
+
 def forget_all(store: Store, absent_until: int, now: int) -> int:
     """Call it until nothing is left to do; returns how often that was."""
     calls = 1
@@ -507,6 +520,7 @@ def test_a_deleted_service_is_forgotten_with_its_texts_and_a_present_one_never_i
         store.commit([ProjectChange(PROD, b"p")])
         for service_id, present in (("gone", False), ("here", True), ("back", False)):
             store.commit([service(service_id, present=present), PastChange(PROD, service_id, b"texts")])
+            store.commit([CallsChange(PROD, service_id, b"calls")])
         store.commit([ServiceChange(TEST, "gone", b"of another project", present=True)])
         forget_all(store, absent_until=0, now=1000)
         store.commit([service("back", b"again")])
@@ -516,6 +530,7 @@ def test_a_deleted_service_is_forgotten_with_its_texts_and_a_present_one_never_i
         forget_all(store, absent_until=1000, now=6000)
         assert store.service(PROD, "gone") is None
         assert store.past(PROD, "gone") is None
+        assert dict(store.calls(PROD)) == {"back": b"calls", "here": b"calls"}
         assert dict(store.services(PROD, present=None)) == {"back": b"again", "here": b"account"}
         assert [store.past(PROD, name) for name in ("back", "here")] == [b"texts", b"texts"]
         assert store.service(TEST, "gone") == b"of another project"
@@ -685,7 +700,7 @@ def test_a_step_that_fails_leaves_the_file_as_the_step_before_left_it(
     with closing(sqlite3.connect(directory / DB)) as file:
         assert file.execute("PRAGMA user_version").fetchone() == (known + 1,)
         tables = {name for (name,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        ours = {"blob_format", "migration", "past", "past_update", "project", "service"}
+        ours = {"blob_format", "calls", "migration", "past", "past_update", "project", "service"}
         assert tables == ours | {"unlisted", "updated_service", "x"}
 
 

@@ -13,7 +13,6 @@ from exporter.core.times import EpochMs
 from exporter.engine.fetch import PollResult
 
 ProjectKey = tuple[str, str]  # name and project_id
-CallTotals = tuple[float, ...]  # what the `ROW_COUNTERS` of a service are at
 
 
 class StateChange(NamedTuple):
@@ -64,8 +63,8 @@ class ProjectStatus(NamedTuple):
 class ProjectChange(NamedTuple):
     """What changed in one project.
 
-    `services` has those that changed, by service_id. `call_totals` is None if no total changed, else it has
-    those of all services, since they are one record. `outcomes` is what was counted, by service_id;
+    `services` has those that changed, by service_id; `totals_changed` says whether those of the whole project
+    did. `outcomes` is what was counted, by service_id;
     `poll_seconds` is how long each cycle of polls took that has ended.
     """
 
@@ -73,7 +72,7 @@ class ProjectChange(NamedTuple):
     view: ProjectView
     status: ProjectStatus
     services: Mapping[str, StateChange] = {}
-    call_totals: Mapping[str, CallTotals] | None = None
+    totals_changed: bool = False
     outcomes: tuple[tuple[str, Outcome], ...] = ()
     lists: tuple[ListOutcome, ...] = ()
     polls: tuple[PollOutcome, ...] = ()

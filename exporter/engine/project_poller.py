@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from exporter.core.accounting.service_state import ROW_COUNTERS, Outcome, ServiceState
+from exporter.core.accounting.service_state import Outcome
 from exporter.core.polling import progress
 from exporter.core.polling.progress import Progress
 from exporter.core.polling.schedule import BEGAN_BEFORE_MS
@@ -23,7 +23,6 @@ from exporter.core.times import EpochMs, Ticks
 from exporter.engine.audit_queue import AuditQueue
 from exporter.engine.changes import (
     AuditOutcome,
-    CallTotals,
     ListOutcome,
     PollOutcome,
     ProjectChange,
@@ -319,7 +318,7 @@ class ProjectPoller:
             self._state.view(),
             self._state.status(),
             services,
-            self._call_totals(services, totals_changed=totals_changed),
+            totals_changed,
             tuple(self._outcomes),
             tuple(self._lists),
             tuple(self._polls),
@@ -333,13 +332,6 @@ class ProjectPoller:
         status = found.status._replace(sweep_ms=sweep_ms, first_reads=self._first_reads)
         return found._replace(status=status, rate=self.resources.rate(), sweep_seconds=sweep_ms / 1000)
 
-    def _call_totals(
-        self, services: dict[str, StateChange], *, totals_changed: bool
-    ) -> dict[str, CallTotals] | None:
-        if totals_changed or any(_calls_differ(change) for change in services.values()):
-            return {service_id: call_totals(state) for service_id, state in self._state.services.items()}
-        return None
-
     def written(self, change: ProjectChange) -> None:
         """The change is in the store and shown."""
         self._state.written()
@@ -348,14 +340,3 @@ class ProjectPoller:
             each.clear()
         status = change.status._replace(sweep_ms=0, first_reads=None)
         self._last_written = ProjectChange(change.key, change.view, status)
-
-
-def call_totals(state: ServiceState) -> CallTotals:
-    """What the service's counters of calls are at."""
-    return tuple(state.counters.values[name] for name in ROW_COUNTERS)
-
-
-def _calls_differ(change: StateChange) -> bool:
-    return change.present and (
-        change.before is None or call_totals(change.before) != call_totals(change.after)
-    )

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from exporter.adapters.store.database import (
+    CallsChange,
     Change,
     DamagedRecordError,
     ListedUpdate,
@@ -27,21 +28,20 @@ from exporter.core.accounting.service_state import ROW_COUNTERS, Outcome, Servic
 from exporter.core.pages.update_feed import FoundUpdate, FoundUpdates, UpdatePlace, UpdateQuery
 from exporter.core.times import EpochMs
 from exporter.engine import changes
-from exporter.engine.changes import CallTotals, ChangeSet, ProjectKey, StateChange
+from exporter.engine.changes import ChangeSet, ProjectKey, StateChange
 from exporter.engine.project_state import RecalledService, StoredProject
 
 T = TypeVar("T")
+# What the `ROW_COUNTERS` of a service are at. They change with every list; the copy in its own
+# record may be older, and counts only where there is no other.
+CallTotals = tuple[float, ...]
 
 
-class _ProjectRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is stored of a project as a whole.
-
-    Call totals change with every list. They are stored here together, so that a list does not rewrite every
-    service. The copy in a service's own record may be older; this one counts.
-    """
+class _ProjectRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What is stored of a project as a whole; `calls`: only by versions that kept all call totals here."""
 
     totals: ProjectTotals
-    calls: dict[str, CallTotals]
+    calls: dict[str, CallTotals] = {}
 
 
 class _PastUpdates(msgspec.Struct, frozen=True):
@@ -54,6 +54,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_service = msgspec.msgpack.Decoder(ServiceState).decode
 _decode_history = msgspec.msgpack.Decoder(History).decode
 _decode_updates = msgspec.msgpack.Decoder(_PastUpdates).decode
+_decode_calls = msgspec.msgpack.Decoder(CallTotals).decode
 _decode_project = msgspec.msgpack.Decoder(_ProjectRecord).decode
 
 
@@ -81,7 +82,11 @@ class Repository:
     def load(self, key: ProjectKey, now: EpochMs) -> StoredProject:
         """Everything that is known of a project."""
         record = self._project(key)
-        calls = record.calls if record else {}
+        calls = self._calls(key)
+        if record is not None and record.calls:
+            calls = record.calls | calls
+            moved = [CallsChange(key, service_id, _encode(found)) for service_id, found in calls.items()]
+            self._store.commit([*moved, ProjectChange(key, _encode(_ProjectRecord(record.totals)))])
         services = {}
         for service_id, blob in self._store.services(key):
             if blob is None:
@@ -92,6 +97,15 @@ class Repository:
         if record is not None:
             totals = msgspec.structs.replace(record.totals, counters=resumed(record.totals.counters, now))
         return StoredProject(services, totals, partial(self._recall, key))
+
+    def _calls(self, key: ProjectKey) -> dict[str, CallTotals]:
+        found = {}
+        for service_id, blob in self._store.calls(key):
+            if blob is None:
+                self._report_damaged(key, service_id, "calls")
+            else:
+                found[service_id] = _decoded(_decode_calls, blob)
+        return found
 
     def _project(self, key: ProjectKey) -> _ProjectRecord | None:
         try:
@@ -215,16 +229,22 @@ def _listed(updates: Iterable[PastUpdate]) -> Iterator[ListedUpdate]:
             yield ListedUpdate(update_time, number, update.result)
 
 
-def _services(key: ProjectKey, services: Mapping[str, StateChange]) -> Iterator[ServiceChange]:
+def _services(key: ProjectKey, services: Mapping[str, StateChange]) -> Iterator[ServiceChange | CallsChange]:
     for service_id, change in services.items():
         if not change.present or change.before is None or not _only_calls(change.before, change.after):
             yield ServiceChange(key, service_id, _encode(change.after), present=change.present)
+        calls = _call_totals(change.after)
+        if change.before is None or _call_totals(change.before) != calls:
+            yield CallsChange(key, service_id, _encode(calls))
+
+
+def _call_totals(state: ServiceState) -> CallTotals:
+    return tuple(state.counters.values[name] for name in ROW_COUNTERS)
 
 
 def _project(change: changes.ProjectChange) -> Iterator[ProjectChange]:
-    if change.call_totals is not None:
-        record = _ProjectRecord(change.view.totals, dict(change.call_totals))
-        yield ProjectChange(change.key, _encode(record))
+    if change.totals_changed:
+        yield ProjectChange(change.key, _encode(_ProjectRecord(change.view.totals)))
 
 
 def _upgraded(kind: stored_format.Kind, blob: bytes, version: int) -> bytes:

@@ -16,6 +16,7 @@ from exporter.adapters.store.lock import DirectoryLock, open_file
 from exporter.adapters.store.schema import migrate, too_new
 
 __all__ = [
+    "CallsChange",
     "DamagedRecordError",
     "ListedUpdate",
     "PastChange",
@@ -51,6 +52,14 @@ class ProjectChange(msgspec.Struct, frozen=True):
     """What is kept of one project as a whole."""
 
     project: tuple[str, str]  # name, project_id
+    blob: bytes
+
+
+class CallsChange(msgspec.Struct, frozen=True):
+    """One service's call totals, which change more often than anything else of it."""
+
+    project: tuple[str, str]  # name, project_id
+    service_id: str
     blob: bytes
 
 
@@ -96,13 +105,14 @@ class UpdateSelection(NamedTuple):
     before: UpdateKey | None = None
 
 
-Change = ServiceChange | ProjectChange | PastChange
+Change = ServiceChange | ProjectChange | CallsChange | PastChange
 
-Table = Literal["project", "service", "past"]
+Table = Literal["project", "service", "calls", "past"]
 # The columns of each table that its checksum covers beside the blob, in that order; not those that are null.
 _KEYS: dict[Table, tuple[str, ...]] = {
     "project": ("name", "project_id", "unconfigured_since"),
     "service": ("project_name", "project_id", "service_id", "present", "absent_since"),
+    "calls": ("project_name", "project_id", "service_id"),
     "past": ("project_name", "project_id", "service_id"),
 }
 
@@ -315,6 +325,15 @@ class Store:
         blob, checksum, there, since = row
         return self._checked(blob, checksum, *project, service_id, there, since)
 
+    def calls(self, project: tuple[str, str]) -> Iterator[tuple[str, bytes | None]]:
+        """service_id and call totals of a project's services, also of absent ones; None: damaged."""
+        with told(self._path):
+            rows = self._connection.execute(
+                "SELECT service_id, blob, sum FROM calls WHERE project_name = ? AND project_id = ?", project
+            ).fetchall()
+        for service_id, blob, checksum in rows:
+            yield service_id, blob if _intact(blob, checksum, *project, service_id) else None
+
     def past(self, project: tuple[str, str], service_id: str) -> bytes | None:
         """One service's texts."""
         with told(self._path):
@@ -345,16 +364,8 @@ class Store:
             for change in changes
             if isinstance(change, ServiceChange)
         ]
-        pasts = [
-            (
-                *change.project,
-                change.service_id,
-                change.blob,
-                _checksum(change.blob, *change.project, change.service_id),
-            )
-            for change in changes
-            if isinstance(change, PastChange)
-        ]
+        calls = [_row_of_service(change) for change in changes if isinstance(change, CallsChange)]
+        pasts = [_row_of_service(change) for change in changes if isinstance(change, PastChange)]
         updates = {
             (*change.project, change.service_id): change.updates
             for change in changes
@@ -372,11 +383,12 @@ class Store:
                 " present = excluded.present, blob = excluded.blob, sum = excluded.sum, absent_since = NULL",
                 services,
             )
-            self._connection.executemany(
-                "INSERT INTO past VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET blob = excluded.blob, sum = excluded.sum",
-                pasts,
-            )
+            for table, rows in (("calls", calls), ("past", pasts)):
+                self._connection.executemany(
+                    f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?)"  # noqa: S608 - our own names
+                    " ON CONFLICT DO UPDATE SET blob = excluded.blob, sum = excluded.sum",
+                    rows,
+                )
             self._list(updates)
 
     def forget(self, configured: Collection[tuple[str, str]], absent_until: int, now: int) -> bool:
@@ -407,9 +419,8 @@ class Store:
             for row, since in dated:
                 self._date("project", row, since)
             for number, *key in old:
-                self._connection.execute(
-                    "DELETE FROM past WHERE project_name = ? AND project_id = ? AND service_id = ?", key
-                )
+                for table in ("calls", "past"):
+                    self._connection.execute(f"DELETE FROM {table} {_OF_SERVICE}", key)  # noqa: S608 - our own names
                 self._connection.execute(
                     f"DELETE FROM past_update WHERE service = (SELECT id FROM updated_service {_OF_SERVICE})",  # noqa: S608 - our own text
                     key,
@@ -515,6 +526,11 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     if finding != "ok":
         raise damaged(path, finding.removeprefix("*** in database main ***"))
     migrate(connection, path)
+
+
+def _row_of_service(change: CallsChange | PastChange) -> tuple[str, str, str, bytes, int]:
+    key = (*change.project, change.service_id)
+    return (*key, change.blob, _checksum(change.blob, *key))
 
 
 def _intact(blob: object, checksum: int, *keys: str | int | None) -> bool:

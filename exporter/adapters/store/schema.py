@@ -85,6 +85,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE unlisted (past_row INTEGER PRIMARY KEY)",
         "INSERT INTO unlisted SELECT rowid FROM past",
     ),
+    (
+        # Call totals change with every list. Apart, so that a list does not rewrite what is known of a
+        # service. Until this step those of all services were one record, in the project's blob.
+        """
+        CREATE TABLE calls (
+            project_name TEXT NOT NULL,
+            project_id TEXT NOT NULL,
+            service_id TEXT NOT NULL,
+            blob BLOB NOT NULL,
+            sum INTEGER NOT NULL,
+            PRIMARY KEY (project_name, project_id, service_id)
+        )
+        """,
+    ),
 )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 # What a value describes: the tables of the store.
-Kind = Literal["project", "service", "past"]
+Kind = Literal["project", "service", "calls", "past"]
 Fields = dict[str, Any]
 
 
@@ -21,7 +21,7 @@ def _with_standard_names(kind: Kind, fields: Fields) -> Fields:
     """Version 2 renamed fields to the terms of Prometheus and of stream processing."""
     if kind == "project":
         return _renamed(fields, {"fleet": "totals"})
-    if kind == "past":
+    if kind != "service":
         return fields
     state = _renamed(fields, {"alarm": "alert", "troubles": "failure_events"})
     if state.get("alert") is not None:
