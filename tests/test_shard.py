@@ -3,14 +3,28 @@
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.adapters.prometheus.self_metrics import SelfMetrics
+from exporter.app import now_ms
+from exporter.config import load
 from exporter.core.polling.shard import Shard, owner
+from exporter.core.source import Throttled
+from exporter.emulator import Cloud, Server
+from exporter.engine.poller import Setup
+from exporter.factory import ProjectFactory
+
+from .commands import configured, project
 
 ids = st.text()
 totals = st.integers(1, 12)
@@ -71,3 +85,37 @@ def test_shards_have_about_equal_shares_and_one_more_takes_as_much_of_each(total
 def test_the_shares_of_a_rate_are_the_whole_rate(rate: float, total: int) -> None:
     shares = [Shard(index, total).share(rate) for index in range(total)]
     assert sum(shares) == pytest.approx(rate)
+
+
+# What names the services of a project with the defaults, in a store of before rendezvous hashing.
+WHOLE_BEFORE = "e8d2624480ef0fb0e4ca084cc01063fb3f8f45aadcac89ddec51c8044a6130fa"
+FIRST_OF_THREE_BEFORE = "c484c5c04582401ad45b9cc098cdcfbcc5ac61133e31c6c6066cabdf51c0d15d"
+
+
+@contextmanager
+def built(shard: Shard, url: str, directory: Path) -> Iterator[Setup]:
+    """What the program makes of a config file for a shard."""
+    factory = ProjectFactory(shard, SelfMetrics(["prod"], [], version="", revision=""), now_ms)
+    ((found, resources),) = factory.setups(load(configured(directory, project(url)), {}))
+    yield found, resources
+    resources.stop()
+    resources.fetcher.stop()
+
+
+def test_services_that_the_hash_of_before_gave_to_another_shard_are_history(tmp_path: Path) -> None:
+    with built(Shard(0, 3), "http://127.0.0.1", tmp_path) as (found, _):
+        assert found.selection != FIRST_OF_THREE_BEFORE
+    with built(Shard(), "http://127.0.0.1", tmp_path) as (found, _):
+        assert found.selection == WHOLE_BEFORE, "without shards nothing has changed"
+
+
+def test_a_shard_takes_its_share_of_the_rate_limit_and_of_the_rate_that_a_429_names(tmp_path: Path) -> None:
+    cloud = Cloud(lambda: time.time_ns() // 1_000_000)
+    cloud.switches = replace(cloud.switches, throttle=(6, 60))
+    with Server(cloud) as server, built(Shard(2, 4), server.url, tmp_path) as (_, resources):
+        assert resources.rate() == 100 / 4
+        for _ in range(6):
+            resources.source.list_services()
+        with pytest.raises(Throttled):
+            resources.source.list_services()
+        assert resources.rate() == pytest.approx(6 / 60 / 4)
