@@ -9,12 +9,14 @@ import pytest
 
 from exporter.adapters.store.database import Store
 from exporter.core.polling.schedule import PollIntervals
-from exporter.core.polling.shard import Shard
+from exporter.core.polling.shard import Shard, owner
 from exporter.core.records import ServiceRow
 from exporter.core.source import Unreachable
 from tests.fakes import Clock, Cloud
 from tests.poller_harness import MINUTE, POLICY, SECOND, PollerHarness
 
+SUCCEEDED = "modelarts_service_update_duration_seconds_count{{result=SUCCESS,service_id={}}}"
+PROJECT_SUCCEEDED = "modelarts_update_duration_seconds_count{result=SUCCESS}"
 FAILED = "modelarts_service_updates_total{{result=FAIL,service_id={}}}"
 FAILING = "modelarts_service_update_failing{{service_id={}}}"
 ABNORMAL = "modelarts_service_events_total{{event_type=abnormal,service_id={}}}"
@@ -83,13 +85,8 @@ def _shards() -> Shards:
 
 def moving(before: int, after: int) -> Iterator[str]:
     """Ids of services that another number of shards moves."""
-    for number in range(1000):
-        owners = [
-            next(index for index in range(total) if Shard(index, total).has(f"s{number}"))
-            for total in (before, after)
-        ]
-        if owners[0] != owners[1]:
-            yield f"s{number}"
+    ids = (f"s{number}" for number in range(1000))
+    return (each for each in ids if owner(each, before) != owner(each, after))
 
 
 def test_what_a_moved_service_did_before_is_no_step_of_its_counters_and_what_it_does_then_is(
@@ -190,3 +187,36 @@ def test_a_value_that_no_scrape_had_seen_is_no_step_either_when_its_service_come
         shards.start(total)
         shards.pass_time(MINUTE)
         assert (shards.shown(FAILED.format(moved)), shards.steps(FAILED.format(moved))) == ([1], 0)
+
+
+def test_an_update_that_is_open_while_its_service_moves_is_counted_once_with_its_duration(
+    shards: Shards,
+) -> None:
+    moved = next(moving(2, 3))
+    shards.cloud.add(moved)
+    shards.start(2)
+    shards.pass_time(MINUTE)
+    begun = shards.clock()
+    shards.cloud.update(moved, begun, "RUNNING")
+    shards.pass_time(MINUTE)
+    shards.start(3)
+    shards.pass_time(MINUTE)
+    shards.cloud.update(moved, begun, "SUCCESS")
+    shards.pass_time(2 * MINUTE)
+    assert (shards.shown(SUCCEEDED.format(moved)), shards.steps(SUCCEEDED.format(moved))) == ([1], 1)
+    assert (sum(shards.shown(PROJECT_SUCCEEDED)), shards.steps(PROJECT_SUCCEEDED)) == (1, 1)
+
+
+def test_a_service_that_stays_goes_on_also_with_what_it_did_while_no_shard_ran(shards: Shards) -> None:
+    stays = next(f"s{number}" for number in range(100) if owner(f"s{number}", 2) == owner(f"s{number}", 3))
+    shards.cloud.add(stays)
+    shards.start(2)
+    shards.pass_time(MINUTE)
+    shards.cloud.update(stays, shards.clock(), "FAIL")
+    shards.pass_time(MINUTE)
+    shards.clock.forward(MINUTE)
+    shards.cloud.update(stays, shards.clock(), "FAIL")
+    shards.start(3)
+    assert shards.shown(FAILED.format(stays)) == [1]
+    shards.pass_time(MINUTE)
+    assert (shards.shown(FAILED.format(stays)), shards.steps(FAILED.format(stays))) == ([2], 2)
