@@ -29,6 +29,7 @@ from exporter.core.metrics.families import PROJECT_FAMILIES, Options, service_fa
 from exporter.core.metrics.family import Family
 from exporter.core.pages.overview import unfinished
 from exporter.core.polling.progress import told
+from exporter.core.polling.shard import Shard
 from exporter.core.records import ABNORMAL
 from exporter.core.service_lookup import is_service_id
 from exporter.core.times import EpochMs
@@ -38,7 +39,6 @@ from exporter.engine.reporter import Reporter
 from exporter.engine.snapshot import Publisher
 from exporter.factory import (
     ProjectFactory,
-    Shard,
     alertmanagers,
     classifier,
     link_options,
@@ -290,10 +290,23 @@ class Exporter:
         self._metrics.retain([project.name for project in config.projects], alertmanagers(config))
         for project in config.projects:
             self._metrics.poll_interval(project.name, config.poll.interval / 1000)
+        self._log_share(config, before)
         shown = self.poller.configure(self._factory.setups(config), config.store.keep_deleted)
         if alerts_changed:
             self._push_to(config)
         return shown
+
+    def _log_share(self, config: Config, before: Config | None) -> None:
+        """Say how many requests are ours, where shards share the limit of a project."""
+        shard, limits = self._options.shard, {} if before is None else _rate_limits(before)
+        for name, limit in _rate_limits(config).items():
+            if shard.total > 1 and limits.get(name) != limit:
+                self._log.info(
+                    "the rate limit is shared by all shards",
+                    project=name,
+                    shard=f"{shard.index} of {shard.total}",
+                    requests_per_second=round(shard.share(limit), 3),
+                )
 
     def _push_to(self, config: Config) -> None:
         for loop in self._send_loops:
@@ -381,6 +394,10 @@ def _within(answers: SimpleQueue[T], seconds: float) -> T | None:
         return answers.get(timeout=seconds)
     except Empty:
         return None
+
+
+def _rate_limits(config: Config) -> dict[str, float]:
+    return {project.name: project.rate_limit for project in config.projects}
 
 
 def families_of_services(config: Config) -> tuple[Family, ...]:

@@ -21,9 +21,10 @@ from exporter.commands.since import JUST_NOW, Since, parse_since
 from exporter.config import ConfigError, load, parse_duration, warnings
 from exporter.core.classifier.classifier import Classifier
 from exporter.core.polling.schedule import PollIntervals
+from exporter.core.polling.shard import Shard
 from exporter.core.polling.sizing import Load
 from exporter.emulator import ScenarioError, scenario_names, scenario_server
-from exporter.factory import Shard, classifier
+from exporter.factory import classifier
 from exporter.log import LEVELS, LogOutput, logger
 
 CANNOT_RUN = 1

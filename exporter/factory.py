@@ -23,6 +23,7 @@ from exporter.core.classifier.classifier import Classifier, CustomRule
 from exporter.core.links import LinkOptions
 from exporter.core.polling.progress import Progress
 from exporter.core.polling.schedule import PollIntervals
+from exporter.core.polling.shard import RULE, Shard
 from exporter.core.records import ServiceRow
 from exporter.core.times import EpochMs
 from exporter.engine.fetch import FetchPool
@@ -35,18 +36,6 @@ from exporter.engine.static_services import StaticServices
 
 # What Prometheus gives an Alertmanager to answer.
 _PUSH_TIMEOUT_SECONDS = 10.0
-
-
-class Shard:
-    """One of `total` exporters that share a fleet; each service belongs to exactly one of them."""
-
-    def __init__(self, index: int = 0, total: int = 1) -> None:
-        self.index, self.total = index, total
-
-    def has(self, service_id: str) -> bool:
-        """Whether the service is ours."""
-        digest = sha256(service_id.encode("utf-8", "replace")).digest()
-        return int.from_bytes(digest[:8]) % self.total == self.index
 
 
 # The keys that decide how a request reaches the cloud.
@@ -128,7 +117,7 @@ class ProjectFactory:
     def _build(self, project: Project, before: _Built | None) -> _Built:
         if before is not None and _reads_alike(before.section, project):
             before.transport.timeout_seconds = project.timeout / 1000
-            before.rate_limiter.limit(project.rate_limit)
+            before.rate_limiter.limit(self._shard.share(project.rate_limit))
             before.fetchers.resize(project.concurrency)
             return before._replace(section=project)
         metrics = _ProjectMetrics(self._metrics, project.name)
@@ -139,7 +128,9 @@ class ProjectFactory:
             transport = http_client(project, HttpClient)
         # What was learned of the cloud stays true, whatever else the file changed.
         learned = before if before and _same(before, project, "endpoint", "project_id") else None
-        rate_limiter = RateLimiter(project.rate_limit, after=learned and learned.rate_limiter)
+        rate_limiter = RateLimiter(
+            self._shard.share(project.rate_limit), after=learned and learned.rate_limiter
+        )
         known = before.credential if before and _same(before, project, "project_id", "auth") else None
         if known is not None and before is not None and transport is before.transport:
             credential = known
@@ -150,7 +141,7 @@ class ProjectFactory:
             project.project_id,
             project.workspaces,
             credential,
-            rate_limiter=_CountedLimiter(rate_limiter, self._metrics, project.name),
+            rate_limiter=_CountedLimiter(rate_limiter, self._shard, self._metrics, project.name),
             metrics=metrics,
             clock=self._clock,
             transport=transport,
@@ -289,6 +280,8 @@ def _selection(project: Project, shard: Shard) -> str:
         sorted(services.infer_types),
         shard.index,
         shard.total,
+        # What another rule gave to this shard is no more news than what another number of shards would.
+        *([RULE] if shard.total > 1 else []),
     )
     return sha256(repr(asked).encode()).hexdigest()
 
@@ -390,14 +383,15 @@ class _ProjectMetrics:
 
 
 class _CountedLimiter:
-    """A rate limiter that also counts the 429 answers."""
+    """A rate limiter that also counts the 429 answers, and takes our share of the rate that they name."""
 
-    def __init__(self, rate_limiter: RateLimiter, metrics: SelfMetrics, project: str) -> None:
-        self._rate_limiter = rate_limiter
+    def __init__(self, rate_limiter: RateLimiter, shard: Shard, metrics: SelfMetrics, project: str) -> None:
+        self._rate_limiter, self._shard = rate_limiter, shard
         self._throttled = partial(metrics.throttled, project)
         self.enter = rate_limiter.enter
 
     def throttled(self, wait_seconds: float | None, allowed_per_second: float | None) -> None:
         """The cloud answered 429."""
         self._throttled()
-        self._rate_limiter.throttled(wait_seconds, allowed_per_second)
+        allowed = None if allowed_per_second is None else self._shard.share(allowed_per_second)
+        self._rate_limiter.throttled(wait_seconds, allowed)

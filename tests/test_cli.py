@@ -562,20 +562,6 @@ def test_only_what_the_config_asks_for_is_watched(
     assert (result.code, names(result.out)) == (0, shown)
 
 
-def test_every_service_is_in_exactly_one_shard(
-    command: Command, cloud: Cloud, url: str, tmp_path: Path
-) -> None:
-    for number in range(12):
-        cloud.add_service(name=f"s-{number:02}")
-    config = configured(tmp_path, project(url))
-    shards = [
-        names(command("once", f"--config.file={config}", f"--shard.index={index}", "--shard.total=3").out)
-        for index in range(3)
-    ]
-    assert sorted(name for shard in shards for name in shard) == [f"s-{number:02}" for number in range(12)]
-    assert all(shards)
-
-
 # -- the store
 
 

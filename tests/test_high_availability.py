@@ -23,6 +23,25 @@ PAGE = (DOCS / "high-availability.md").read_text()
 TOTAL = "modelarts_service_updates_total"
 
 
+# What two exporters may say differently that have both watched a service; the page says why.
+MAY_DIFFER = (
+    "modelarts_service_last_poll_timestamp_seconds",
+    "modelarts_service_update_duration_seconds",
+    "modelarts_service_restore_duration_seconds",
+    "modelarts_service_deploy_phase_duration_seconds",
+    "modelarts_update_duration_seconds",
+    "modelarts_restore_duration_seconds",
+    "modelarts_exporter_",
+    "process_",
+    "python_",
+)
+
+
+def same_in_both(page: str) -> set[str]:
+    """The samples that do not depend on which exporter is asked."""
+    return {line for line in page.splitlines() if not line.startswith(("#", *MAY_DIFFER))}
+
+
 def block(begin: str) -> str:
     """The one block of YAML that begins so."""
     (found,) = [text for text in blocks(PAGE, "yaml") if text.startswith(begin)]
@@ -54,10 +73,30 @@ def test_two_exporters_count_everything_each_and_one_that_came_later_grows_by_as
             exporter.await_value(seen, TOTAL, service_id=service, result="FAIL")
             exporters.append((exporter, seen))
         there.add_update(service, "FAIL")
+        there.add_event(service, "abnormal", "failed to pull image, retry later")
         for exporter, seen in exporters:
             exporter.await_value(seen + 1, TOTAL, service_id=service, result="FAIL")
+            exporter.await_value(1, "modelarts_service_abnormal_events_total", reason="image_pull")
             assert value(exporter.metrics(), "modelarts_service_update_failing", service_id=service) == 1
+        # Two that have watched together say the same, but for what the page names.
+        first, second = (same_in_both(each.metrics()) for each, seen in exporters if seen)
+        assert first ^ second == set()
+        assert len(first) > 30
+        for exporter, _ in exporters:
             assert exporter.end() == 0
+
+
+def test_the_page_names_what_may_differ() -> None:
+    (table,) = re.findall(r"^\| Series \| Why they differ.*?\n\n", PAGE, re.MULTILINE | re.DOTALL)
+    assert {name.rstrip("*") for name in re.findall(r"`([a-z_]+\*?)`", table)} == set(MAY_DIFFER)
+
+
+def test_the_page_says_of_every_series_that_is_of_no_service_what_to_do_over_shards() -> None:
+    (table,) = re.findall(r"^\| Series \| Over shards.*?\n\n", PAGE, re.MULTILINE | re.DOTALL)
+    named = re.findall(r"`(modelarts_[a-z_]+)`", table)
+    metrics = (DOCS / "metrics.md").read_text()
+    there = re.findall(r"^\| `(modelarts_[a-z_]+)`", metrics[metrics.index("## Projects") :], re.MULTILINE)
+    assert sorted(named) == sorted(there)
 
 
 def test_the_alertmanagers_of_the_page_fit_into_a_config_file(tmp_path: Path) -> None:

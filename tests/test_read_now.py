@@ -11,10 +11,10 @@ import pytest
 import requests
 import yaml
 
+from exporter.core.polling.shard import Shard
 from exporter.core.source import NotUnderstood
 from exporter.emulator import Cloud as EmulatedCloud
 from exporter.emulator import Server
-from exporter.factory import Shard
 
 from .commands import POLL, RunningExporter, configured, project, value
 from .fakes import Clock, Cloud, Later

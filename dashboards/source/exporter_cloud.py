@@ -85,13 +85,14 @@ def budget() -> list[model.Panel]:
         graph(
             Words(
                 "Budget",
-                "Requests a second of each project, and how many are allowed: the configured rate, lowered "
-                "by 429 and grown back by a tenth a minute.",
+                "Requests a second of each project, of all exporters together, and how many are allowed: the "
+                "configured rate, lowered by 429 and grown back by a tenth a minute.",
                 "No request was made yet",
             ),
             [
                 Ask(f"sum by (project) ({per_second(requests)})", "{{project}}: made"),
-                Ask(f"max by (project) ({project('exporter_api_rate_limit')})", "{{project}}: allowed"),
+                # Each exporter, also each shard, has a limit of its own.
+                Ask(f"sum by (project) ({project('exporter_api_rate_limit')})", "{{project}}: allowed"),
             ],
             THIRD,
             "reqps",

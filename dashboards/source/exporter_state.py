@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from dashboards.source import links, states
 from dashboards.source.panels import number, prose
 from dashboards.source.parts import Size, Steps, Words
-from dashboards.source.queries import BY_SERVICE, JOB, how_many, project, service
+from dashboards.source.queries import BY_SERVICE, JOB, how_many, once, project, service
 from dashboards.source.tables import PROJECT, SERVICE_ID, Column, grid
 from dashboards.source.targets import Ask
 
@@ -61,7 +61,7 @@ def now() -> list[model.Panel]:
         ),
         number(
             Words("Services", "Services that are watched.", "No project was ever listed"),
-            [Ask(f"sum({project('services')})")],
+            [Ask(f"count({once(service('service_info'))}) or 0 * sum({project('services')})")],
             SMALL,
             "none",
         ),

@@ -44,7 +44,8 @@ Every series carries `project`, `service_id` and `service_name`; the table names
 _PROJECTS = """\
 ## Projects
 
-Every series carries `project`.
+Every series carries `project`, and is about the services that this exporter reads. Of shards,
+[these add up and those do not](high-availability.md#what-to-add-up).
 """
 
 _OWN = """\

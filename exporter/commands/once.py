@@ -18,6 +18,7 @@ from exporter.commands.patient_source import PatientSource
 from exporter.commands.progress import ProgressLine, first_reads_line
 from exporter.config import load
 from exporter.core.polling.schedule import PollIntervals
+from exporter.core.polling.shard import Shard
 from exporter.core.source import Gone
 from exporter.engine.changes import ChangeSet
 from exporter.engine.poller import Poller, Setup
@@ -25,7 +26,7 @@ from exporter.engine.project_poller import ProjectResources
 from exporter.engine.project_state import ProjectSettings
 from exporter.engine.reporter import Reporter
 from exporter.engine.snapshot import Publisher, Snapshot
-from exporter.factory import ProjectFactory, Shard
+from exporter.factory import ProjectFactory
 from exporter.log import LogOutput
 
 # How long the loop sleeps when nothing is due; a poll takes seconds, so this costs nothing.

@@ -27,12 +27,13 @@ from exporter.app import VERSION, exposition, now_ms, revision
 from exporter.commands.progress import ProgressLine, first_reads_line
 from exporter.config import Config, load
 from exporter.core.formats import length
+from exporter.core.polling.shard import Shard
 from exporter.core.recording.anonymiser import Anonymiser, Changes
 from exporter.core.scrub import printable
 from exporter.engine.poller import Poller
 from exporter.engine.reporter import Reporter
 from exporter.engine.snapshot import Publisher
-from exporter.factory import ProjectFactory, Shard
+from exporter.factory import ProjectFactory
 from exporter.log import LogOutput
 
 INTERRUPTED = 130  # as a shell calls a program that SIGINT has ended

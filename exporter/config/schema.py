@@ -108,8 +108,9 @@ class Project(Section):
     services: Services = Field(default=Services(), description="Which services are watched.")
     rate_limit: Annotated[float, values.POSITIVE] = Field(
         default=5.0,
-        description="Most requests per second to this endpoint. After a 429 the exporter goes slower by "
-        "itself. Lower it if other programs share the user's quota.",
+        description="Most requests per second to this endpoint. Of N shards each sends an Nth of it, so that "
+        "all together keep to it. After a 429 the exporter goes slower by itself. Lower it if other programs "
+        "share the user's quota.",
     )
     concurrency: Annotated[int, values.COUNT] = Field(
         default=4,

@@ -180,6 +180,8 @@ class ProjectState:
             known, damaged = stored
             # What its logs hold may have been counted before, so that none of it is news.
             preexisting = preexisting or damaged
+            # Another selection of services may be another shard's: what it counted meanwhile is no news.
+            known = service_state.returned(known) if known is not None and preexisting else known
         if known is None:
             outcome = service_state.opened(row, now, preexisting=preexisting)
         else:

@@ -8,6 +8,7 @@ import msgspec
 from exporter.adapters.prometheus.exposition import Exposition, Page
 from exporter.core.accounting.counters import Counters
 from exporter.core.accounting.labels import ProjectView, ServiceView
+from exporter.core.accounting.service_state import visible
 from exporter.core.alerting.notifications import Alert, NotifierOptions, alert_of, is_over, with_end_ready
 from exporter.core.times import EpochMs
 from exporter.engine.changes import ChangeSet, ProjectStatus
@@ -69,7 +70,9 @@ class Publisher:
             name = change.status.name
             projects[name], statuses[name] = change.view, change.status
             for service_id, state in change.services.items():
-                services[name, service_id] = ServiceView(name, state.after) if state.present else None
+                services[name, service_id] = (
+                    ServiceView(name, visible(state.after)) if state.present else None
+                )
         shown = _updated(before.services, services)
         news = self._look(changes)
         self._views, self._statuses = _updated(self._views, projects), statuses

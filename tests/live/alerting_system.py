@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from exporter.core.polling.shard import Shard
 from exporter.emulator import DEFAULT_PASSWORD, Cloud, Server
-from exporter.factory import Shard
 from tests.commands import Config, RunningExporter, configured, password, project
 from tests.live.alertmanager import Alertmanager, Notification, WebhookReceiver, prometheus_with_rules
 from tests.live.expected_notifications import ExpectedNotifications

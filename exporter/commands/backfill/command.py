@@ -15,7 +15,8 @@ from exporter.commands.progress import ProgressLine, Work
 from exporter.config import load
 from exporter.core.backfill.steps import Steps, steps
 from exporter.core.metrics.families import PROJECT_FAMILIES, known_of_the_past
-from exporter.factory import ProjectFactory, Shard
+from exporter.core.polling.shard import Shard
+from exporter.factory import ProjectFactory
 
 
 class Flags(NamedTuple):

@@ -9,7 +9,8 @@ from exporter.commands.doctor.examination import Examination
 from exporter.commands.doctor.finding import CHECKS, Finding, Status, as_json, as_text, finding, skipped
 from exporter.commands.doctor.probes import Probes
 from exporter.config import Config, Project, load
-from exporter.factory import ProjectFactory, Shard
+from exporter.core.polling.shard import Shard
+from exporter.factory import ProjectFactory
 
 
 class UnknownProjectError(Exception):

@@ -29,6 +29,7 @@ from exporter.core.accounting.history import PastEvent
 from exporter.core.accounting.phases import of_update
 from exporter.core.accounting.service_state import ServiceState
 from exporter.core.formats import age_seconds, iso, length
+from exporter.core.polling.shard import Shard
 from exporter.core.records import NodeResult, ServiceList, ServiceRow, Update, UpdateWindow
 from exporter.core.scrub import scrub
 from exporter.core.service_lookup import Candidate, ambiguous, called, is_service_id
@@ -37,7 +38,7 @@ from exporter.core.times import EpochMs, Ticks
 from exporter.engine.fetch import Fetcher, PollJob, PollResult, list_services, poll_service
 from exporter.engine.poller import Setup
 from exporter.engine.project_state import ProjectSettings, ProjectState, RecalledService, StoredProject
-from exporter.factory import ProjectFactory, Shard
+from exporter.factory import ProjectFactory
 
 SUCCEEDED = 0
 UNREADABLE = 1

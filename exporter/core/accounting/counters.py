@@ -100,6 +100,12 @@ def release(counters: Counters, now: int, scraped: Iterable[str] = ()) -> Counte
     return Counters(counters.values, {n: s for n, s in counters.unscraped.items() if n not in gone})
 
 
+def let_go(counters: Counters) -> Counters:
+    """Show every value at once; what is still zero goes on waiting."""
+    zeros = {name: since for name, since in counters.unscraped.items() if since == NOTHING_TO_SHOW}
+    return Counters(counters.values, zeros)
+
+
 def resumed(counters: Counters, now: int) -> Counters:
     """After a time in which nobody could scrape them: what is held back is held from `now` (ms) on."""
     if not any(counters.unscraped.values()):

@@ -54,8 +54,8 @@ class Anomaly(msgspec.Struct, frozen=True):
 class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What has been counted of one log.
 
-    `read_once`: it was read at least once. `preexisting`: it was not, and what the first read shows is older
-    than our watch.
+    `read_once`: it was read at least once. `preexisting`: what the next read shows is older than our watch,
+    because it is the first read, or the first one since somebody else has read the log in our place.
     """
 
     read_once: bool = False
@@ -63,6 +63,11 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     watermark: int | None = None
     live: tuple[Tally, ...] = ()
     held: tuple[int, ...] = ()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether somebody else has read the log after us, and what was counted is no longer the newest."""
+        return self.read_once and self.preexisting
 
     def is_live(self, time: int) -> bool:
         """Whether an entry of this time (ms) may still be counted."""

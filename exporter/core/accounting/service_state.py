@@ -6,7 +6,7 @@ from math import inf
 import msgspec
 
 from exporter.core.accounting.audit import Audit
-from exporter.core.accounting.counters import Counters, born, report
+from exporter.core.accounting.counters import Counters, born, let_go, report, without
 from exporter.core.accounting.history import PastEvent, PastUpdate
 from exporter.core.accounting.ledger import Anomaly, Ledger
 from exporter.core.accounting.phases import Phases
@@ -54,6 +54,12 @@ UPDATE_COUNTERS = (
 EDGE_COUNTERS = (NODES_SUCCEEDED, NODES_FAILED)
 EVENT_COUNTERS = tuple(EVENTS + event_type for event_type in EVENT_TYPES)
 ROW_COUNTERS = (INVOCATIONS, FAILED_INVOCATIONS)
+
+# The fields of a state that the update log decides, beside its ledger and counters.
+_OF_THE_UPDATE_LOG = (
+    *("newest", "settled", "settled_at", "attempt_at", "open", "last_success", "last_failure"),
+    *("earlier_success", "earlier_failure", "outage_since", "cause", "alert"),
+)
 
 
 class FailureEvent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -224,6 +230,45 @@ def with_row(state: ServiceState, row: ServiceRow, now: int) -> Outcome:
         counters = born(counters, EDGE_COUNTERS)
     unknown = _unknown_values(state.row, row)
     return Outcome(msgspec.structs.replace(state, row=row, counters=counters), unknown=unknown)
+
+
+def returned(state: ServiceState) -> ServiceState:
+    """The state of a service that somebody else has read since we did: what it did meanwhile is no news.
+
+    It is counted by the next read of each log, and until then that log's part of the state is not `visible`.
+    """
+    return msgspec.structs.replace(
+        state,
+        updates=msgspec.structs.replace(state.updates, preexisting=True),
+        events=msgspec.structs.replace(state.events, preexisting=True),
+        counters=let_go(state.counters),
+        read_at=None,
+        up=None,
+    )
+
+
+def visible(state: ServiceState) -> ServiceState:
+    """The part of a state that may be shown.
+
+    Nothing of a log that somebody else has read after us: its counters would step when we read it again, and
+    its failures may be over.
+    """
+    if state.updates.is_behind:
+        empty = ServiceState(state.row)
+        hidden = {name: getattr(empty, name) for name in _OF_THE_UPDATE_LOG}
+        state = _without(state, (*UPDATE_COUNTERS, *EDGE_COUNTERS))
+        state = msgspec.structs.replace(state, updates=Ledger(preexisting=True), **hidden)
+    if state.events.is_behind:
+        reasons = [name for name in state.counters.values if name.startswith(REASON)]
+        state = _without(state, (*EVENT_COUNTERS, *reasons))
+        state = msgspec.structs.replace(
+            state, events=Ledger(preexisting=True), failure_events=(), phases=Phases(), last_events={}
+        )
+    return state
+
+
+def _without(state: ServiceState, names: Iterable[str]) -> ServiceState:
+    return msgspec.structs.replace(state, counters=without(state.counters, names))
 
 
 def without_call_totals(row: ServiceRow) -> ServiceRow:
