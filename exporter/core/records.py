@@ -76,7 +76,9 @@ class Update(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         return self.result in SETTLED_RESULTS
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True, order=True):
+# There may be a million in one read. The garbage collector, which they do not need, would take 16 bytes for
+# each, and look at all of them again and again.
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, order=True, gc=False):
     """One entry of the event log; it has no id, so all of it is its identity."""
 
     occur_time: int

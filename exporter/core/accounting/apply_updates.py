@@ -17,7 +17,7 @@ The ledger says what is counted; it never takes anything back. Everything else i
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -186,7 +186,7 @@ def _same_instant(one: Update | None, other: Update | None) -> bool:
     return one is not None and other is not None and one.update_time == other.update_time
 
 
-def _posted(settled_rows: Sequence[Update], growth: dict[Key, int]) -> list[Update]:
+def _posted(settled_rows: Sequence[Update], growth: Mapping[Key, int]) -> list[Update]:
     """The settled rows that are counted now, oldest first; each as often as its key grew."""
     left = dict(growth)
     posted = []

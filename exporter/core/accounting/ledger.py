@@ -28,7 +28,7 @@ FUTURE = "future"
 ANOMALIES = (VANISHED, CHANGED, FUTURE)
 
 
-class Key(msgspec.Struct, frozen=True, array_like=True, order=True):
+class Key(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """What tells one settled entry from another: its time in ms, its kind, its text."""
 
     time: int
@@ -102,7 +102,7 @@ class Applied(msgspec.Struct, frozen=True):
     """The ledger after a read, the growth of each key that grew, and the anomalies found."""
 
     ledger: Ledger
-    growth: dict[Key, int]
+    growth: Mapping[Key, int]
     anomalies: tuple[Anomaly, ...]
 
 
@@ -122,19 +122,18 @@ def apply(ledger: Ledger, read: Read, lateness: int) -> Applied:
         return watermark is None or time > watermark or time in held
 
     tallies = {tally.key: tally for tally in ledger.live}
-    growth: dict[Key, int] = {}
+    growth = _growth(tallies, ledger, read)
     for key, shown in read.settled.items():
+        before = tallies.get(key)
+        # Of what is final from now on nothing is kept.
+        if before is None and not stays_live(key.time):
+            continue
         if not read.covers(key.time) or not ledger.is_live(key.time):
             continue
-        before = tallies.get(key)
-        counted = before.counted if before else 0
-        if shown > counted:
-            growth[key] = shown - counted
-        # Of what is final from now on nothing is kept: a first read may show a million such entries.
-        if before is None and stays_live(key.time):
+        if before is None:
             tallies[key] = Tally(key, shown, shown)
-        elif before is not None and shown >= before.visible:
-            tallies[key] = Tally(key, max(counted, shown), shown)
+        elif shown >= before.visible:
+            tallies[key] = Tally(key, max(before.counted, shown), shown)
     clock = read.now if read.answered_at is None else read.answered_at
     anomalies = [Anomaly(FUTURE, key) for key in growth if key.time > clock]
     anomalies += _losses(tallies, read)
@@ -145,6 +144,19 @@ def apply(ledger: Ledger, read: Read, lateness: int) -> Applied:
     return Applied(
         Ledger(read_once=True, watermark=watermark, held=held, live=tuple(live)), growth, tuple(anomalies)
     )
+
+
+def _growth(tallies: Mapping[Key, Tally], ledger: Ledger, read: Read) -> Mapping[Key, int]:
+    """What the read shows more of than was counted, and how much more."""
+    if not tallies and all(read.covers(key.time) and ledger.is_live(key.time) for key in read.settled):
+        return read.settled  # as a first read, which may be of a million entries: not copied
+    growth = {}
+    for key, shown in read.settled.items():
+        before = tallies.get(key)
+        counted = before.counted if before else 0
+        if shown > counted and read.covers(key.time) and ledger.is_live(key.time):
+            growth[key] = shown - counted
+    return growth
 
 
 def _losses(tallies: Mapping[Key, Tally], read: Read) -> Iterable[Anomaly]:
