@@ -353,7 +353,7 @@ def newest_promtool() -> str:
     return str(debian.newest("promtool", "promtool"))
 
 
-# They only compute, so what is timed beside them goes first; and memory is cheaper than to collect it so often.
+# They only compute, so what is timed beside them goes first; and their garbage is collected less often.
 BESIDE_OTHERS = {"GOGC": "400", "GOMAXPROCS": "1"}
 
 
