@@ -3,6 +3,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# One after the other, because most use both cores, and all write to one terminal; `test` knows those that do not.
+ifndef SIDE_BY_SIDE
+.NOTPARALLEL:
+endif
+
 # Debian keeps debootstrap and chroot there, and a user's or an empty environment may not look there.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
@@ -31,8 +36,8 @@ ONE_CORE := lint image-test type package-test deploy-test
 .PHONY: test
 test: $(DEPLOY_SETUP) ## Run every check there is; about eight minutes on two cores
 	@.ci/with "some of the tests" $(PROMETHEUS) $(BROWSER) $(SYSTEMD) $(IMAGE) -- true
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync $(ONE_CORE)
-	@$(MAKE) --no-print-directory --jobs=1 unit live browser
+	@$(MAKE) --no-print-directory SIDE_BY_SIDE=yes --jobs=2 --output-sync $(ONE_CORE)
+	@$(MAKE) --no-print-directory unit live browser
 
 .PHONY: lint
 lint: $(SETUP) ## Check style and format (ruff), and who imports whom (import-linter)
@@ -73,7 +78,7 @@ live: $(SETUP) ## Run the tests against a real Prometheus
 .PHONY: browser
 browser: $(SETUP) ## Run the tests of the pages in a real browser
 	@.ci/with "the tests in a browser" $(BROWSER) -- true
-	$(PYTHON) -m pytest -q -n 2 -m browser $(call marked,browser)
+	$(PYTHON) -m pytest -q -n 3 -m browser $(call marked,browser)
 
 .PHONY: image-test
 image-test: $(SETUP) ## Build the container image and try it out (root on Debian)
