@@ -90,8 +90,8 @@ class World:
 
     def sweep(self) -> None:
         """Long enough for everything to be read whole, and for every 0 to be scraped."""
-        for _ in range(2 * PACE.sweep_interval // PACE.active_interval + 4):
-            self.forward(PACE.active_interval)
+        for _ in range(2 * PACE.sweep_interval // PACE.interval + 4):
+            self.forward(PACE.interval)
             self.scrape()
 
     def text(self) -> str:

@@ -1,6 +1,7 @@
 """The alert rules: made as the table says, true to the exporter's metrics, and firing when they should."""
 
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -352,8 +353,18 @@ def newest_promtool() -> str:
     return str(debian.newest("promtool", "promtool"))
 
 
+# They only compute, so what is timed beside them goes first; and their garbage is collected less often.
+BESIDE_OTHERS = {"GOGC": "400", "GOMAXPROCS": "1"}
+
+
 def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["nice", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **BESIDE_OTHERS},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

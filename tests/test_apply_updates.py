@@ -329,6 +329,14 @@ def test_an_unknown_operation_on_a_node_is_reported_once() -> None:
     assert read(first.state, row).unknown == ()
 
 
+def test_a_service_without_an_update_log_has_no_counters_of_updates_unless_it_had_some_before() -> None:
+    no_log = UpdateWindow((), NOW, supported=False)
+    new = apply_updates(service(), no_log, POLICY, NOW).state
+    assert not set(UPDATE_COUNTERS) & set(new.counters.values)
+    known = read(service(), update(0, "FAIL")).state
+    assert apply_updates(known, no_log, POLICY, NOW).state == known
+
+
 def test_the_outcome_has_what_was_counted() -> None:
     row = update(0, "FAIL", models=[Model("m")])
     outcome = read(service(), row)

@@ -26,6 +26,6 @@ def test_a_skipped_test_is_a_failure_in_ci_only(tmp_path: Path, ci: str, outcome
     code = "import pytest\ndef test_one(): pytest.skip()\ndef test_two(): pass\n"
     (tmp_path / "test_skipping.py").write_text(code)
     command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, f"--rootdir={tmp_path}", str(tmp_path)]
-    environment = {**os.environ, "CI": ci}
+    environment = {**os.environ, "CI": ci, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "true"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout.splitlines()[-1].startswith(outcome)

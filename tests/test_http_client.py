@@ -144,7 +144,7 @@ def test_a_resolver_that_hangs_meets_the_deadline(monkeypatch: pytest.MonkeyPatc
         "No answer came from cloud.invalid:80: its name cannot be resolved (not within the timeout); "
         "check the address and the resolver."
     )
-    assert told("http://cloud.invalid/", HttpClient(10)) == expected
+    assert told("http://cloud.invalid/", HttpClient(1)) == expected
     free.set()
 
 

@@ -10,11 +10,18 @@ from hypothesis import strategies as st
 
 from exporter.adapters.modelarts.login_limiter import LoginLimiter, Permit
 from exporter.core.polling.login_backoff import REFUSED_WITHIN_MS, LoginBackoff
-from exporter.core.source import Refused
+from exporter.core.source import Forbidden, Refused
 
 from .fakes import Clock
 
 FIVE_MINUTES = 300_000
+
+
+def test_what_a_refusal_says_from_try_to_try_is_all_but_the_time_of_the_next() -> None:
+    refusal = Refused("The password is wrong.", "It is tried again at 10:00.")
+    assert str(refusal) == "The password is wrong. It is tried again at 10:00."
+    assert refusal.lasting == "The password is wrong."
+    assert Forbidden("No permission.").lasting == "No permission."
 
 
 def test_what_was_never_refused_may_be_tried_by_as_many_as_a_window_allows() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from exporter.core.accounting.labels import ServiceView
 from exporter.core.accounting.service_state import AlertState, FailureEvent, ServiceState
+from exporter.core.alerting import notifications
 from exporter.core.alerting.alert_state import with_alert_state
 from exporter.core.alerting.notifications import (
     END_REPEATED_MS,
@@ -320,7 +321,7 @@ def test_it_is_over_when_its_end_was_sent_long_enough() -> None:
 
 
 def unconfirmed(what: Alert) -> Alert:
-    return msgspec.structs.replace(what, confirmed=False)
+    return notifications.unconfirmed({KEY: what})[KEY]
 
 
 def test_an_alert_that_is_not_confirmed_is_due_as_often_and_its_end_never() -> None:

@@ -127,6 +127,8 @@ def test_the_worst_comes_first_and_of_those_what_broke_last() -> None:
         "old-ranking",
     ]
     assert (page.total, page.matches, page.pages, page.first, page.urgent) == (15, 15, 1, 1, 7)
+    assert page.unread == sum(standing.state == "new" for standing in page.rows) > 0
+    assert [standing.urgent for standing in page.rows] == [True] * 7 + [False] * 8
 
 
 def test_what_is_well_is_in_the_order_of_names() -> None:

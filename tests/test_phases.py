@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.core.accounting.phases import Phases, current, durations, with_event, with_result
+from exporter.core.accounting.phases import Phases, current, durations, of_update, with_event, with_result
 from exporter.core.classifier.classifier import Classification, Classifier
 from exporter.core.classifier.step_rules import PHASES
 
@@ -75,6 +75,11 @@ def test_an_open_update_is_in_the_phase_that_started_last(events: int, phase: tu
 def test_the_first_event_may_be_a_little_older_than_the_update() -> None:
     assert current(sample(), BEGIN + 10_000) is not None
     assert current(sample(), BEGIN + 10_001) is None
+
+
+def test_a_deployment_has_the_phases_of_its_own_events_and_the_next_one_none_of_them() -> None:
+    assert [times.phase for times in of_update(sample(), BEGIN + 10_000)] == list(PHASES[:5])
+    assert of_update(sample(), BEGIN + 10_001) == ()
 
 
 def test_without_a_beginning_no_phase_is_under_way_but_durations_are_known() -> None:

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.expected_series import STATUSES
 from tests.live.processes import PATIENCE_SECONDS, Process, until
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.live
 
 # The promise of the demo.
 WITHIN_SECONDS = 120
@@ -168,6 +168,7 @@ def _demo(tmp_path: Path) -> Iterator[Process]:
         yield demo
 
 
+@pytest.mark.timeout(240)
 def test_within_two_minutes_the_demo_has_shown_every_metric_and_then_ends_at_a_signal(
     demo: Process, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from tests.live.conftest import Pipeline
 from tests.live.processes import PATIENCE_SECONDS, until
 from tests.random_activity import RandomActivity
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.live
 
 SERVICES = 200
 SECONDS = 60
@@ -29,6 +29,7 @@ ACCEPT = {
 }
 
 
+@pytest.mark.timeout(180)
 def test_a_minute_of_a_changing_fleet(pipeline: Pipeline) -> None:
     # A tick of the exporter reads at most 100 services a second, so it takes two to have seen all.
     activity = RandomActivity(pipeline.cloud, 1, lateness=2_500, quiet=30_000, most=SERVICES + 10)
