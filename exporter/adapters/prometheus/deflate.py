@@ -14,6 +14,10 @@ from typing import NamedTuple
 _LEVEL = 3
 _RAW = -zlib.MAX_WBITS  # no header, no trailer: those belong to the member
 
+# zlib lets go of the interpreter's lock to read more than this at once. A column has hundreds of pieces, and a
+# page dozens of columns; while others work it may take milliseconds to get the lock back.
+_READ_BYTES = 5 * 1024
+
 _CRC32 = 0xEDB88320  # the polynomial of CRC-32, bits reflected: the highest bit is the coefficient of 1
 _ONE = 1 << 31
 
@@ -50,16 +54,22 @@ def deflate(text: bytes) -> bytes:
     )  # ends on a byte, and leaves the stream open
 
 
-def seal(text: bytes) -> Seal:
-    """Seal a text by reading it: zlib reads gigabytes a second, and without the interpreter's lock."""
-    return Seal(zlib.crc32(text), len(text), _power(8 * len(text)))
+def seal(texts: Iterable[bytes]) -> Seal:
+    """Seal texts that follow one another, by reading them: zlib reads gigabytes a second."""
+    crc = length = 0
+    for text in texts:
+        view = memoryview(text)
+        for start in range(0, len(text), _READ_BYTES):
+            crc = zlib.crc32(view[start : start + _READ_BYTES], crc)
+        length += len(text)
+    return Seal(crc, length, _power(8 * length))
 
 
 def member(pieces: Iterable[bytes], sealed: Seal, last: bytes) -> list[bytes]:
     """One whole gzip member: deflated pieces under their common seal, then a text deflated here."""
     engine = _engine()
     end = engine.compress(last) + engine.flush(zlib.Z_FINISH)
-    whole = sealed.then(seal(last))
+    whole = sealed.then(seal([last]))
     size = whole.length & 0xFFFFFFFF  # RFC 1952: modulo 2^32
     return [_MEMBER_HEADER, *pieces, end, whole.crc.to_bytes(4, "little"), size.to_bytes(4, "little")]
 

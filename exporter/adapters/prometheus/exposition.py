@@ -135,7 +135,7 @@ class _Head:
         unit_line = f"# UNIT {name} {unit}\n" if unit else ""
         self.text = f"# HELP {name} {text}\n# TYPE {name} {kind}\n{unit_line}".encode()
         self.deflated = deflate.deflate(self.text)
-        self.seal = deflate.seal(self.text)
+        self.seal = deflate.seal([self.text])
 
 
 class _Column:
@@ -150,9 +150,7 @@ class _Column:
     def seal(self) -> deflate.Seal:
         """Of the blocks; found at the first scrape that needs it, and two at once find the same."""
         if self._seal is None:
-            # As one text: the lock of the interpreter is let go and taken again for each that is read, and
-            # while others work it takes milliseconds to get it.
-            self._seal = deflate.seal(b"".join([block.text for block in self.blocks]))
+            self._seal = deflate.seal(block.text for block in self.blocks)
         return self._seal
 
 
