@@ -14,8 +14,8 @@ from typing import NamedTuple
 _LEVEL = 3
 _RAW = -zlib.MAX_WBITS  # no header, no trailer: those belong to the member
 
-# zlib lets go of the interpreter's lock to read more than this at once. A column has hundreds of pieces, and a
-# page dozens of columns; while others work it may take milliseconds to get the lock back.
+# zlib lets go of the interpreter's lock to read more than this at once. A column has hundreds of pieces, and
+# a page dozens of columns; while others work it may take milliseconds to get the lock back.
 _READ_BYTES = 5 * 1024
 
 _CRC32 = 0xEDB88320  # the polynomial of CRC-32, bits reflected: the highest bit is the coefficient of 1

@@ -244,10 +244,11 @@ def _heads(family: Family) -> tuple[_Head, _Head]:
 
 def _lines(family: Family, subject: Any) -> bytes:
     """The family's lines of one subject."""
-    lines = []
-    for sample in family.samples(subject):
-        series, value = series_and_value(family, sample)
-        lines.append(f"{series} {value}\n")
+    name = family.name
+    lines = [
+        f"{name}{suffix}{_braces(labels)} {_number(value)}\n"
+        for suffix, labels, value in family.samples(subject)
+    ]
     return "".join(lines).encode()
 
 
@@ -255,8 +256,14 @@ def _lines(family: Family, subject: Any) -> bytes:
 # service has some ten sets of labels.
 @lru_cache(maxsize=64)
 def _braces(labels: tuple[tuple[str, str], ...]) -> str:
-    shown = ",".join([f'{name}="{_escaped(text)}"' for name, text in sorted(labels)])
-    return f"{{{shown}}}" if shown else ""
+    return f"{{{','.join(map(_label, sorted(labels)))}}}" if labels else ""
+
+
+# And most of these sets have labels in common.
+@lru_cache(maxsize=256)
+def _label(label: tuple[str, str]) -> str:
+    name, text = label
+    return f'{name}="{_escaped(text)}"'
 
 
 def _escaped(text: str) -> str:
@@ -267,4 +274,10 @@ def _escaped(text: str) -> str:
 
 
 def _number(value: float) -> str:
+    return _go_number(value) if value else repr(float(value))  # 0.0 and -0.0 are equal
+
+
+# Most values are 0, 1, or the time of something that other families show too.
+@lru_cache(maxsize=1024)
+def _go_number(value: float) -> str:
     return floatToGoString(value)  # type: ignore[no-untyped-call, no-any-return]

@@ -1,5 +1,6 @@
 """Services and projects as the exposition sees them."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from exporter.core.accounting.project_totals import ProjectTotals
@@ -26,11 +27,17 @@ class ServiceView(NamedTuple):
     def labels(self) -> Labels:
         """The labels that every series of the service carries."""
         row = self.state.row
-        return (
-            ("project", self.project),
-            ("service_id", label_text(row.service_id)),
-            ("service_name", label_text(row.service_name)),
-        )
+        return _labels(self.project, row.service_id, row.service_name)
+
+
+# Each family asks for them, one after the other for one service.
+@lru_cache(maxsize=16)
+def _labels(project: str, service_id: str, service_name: str) -> Labels:
+    return (
+        ("project", project),
+        ("service_id", label_text(service_id)),
+        ("service_name", label_text(service_name)),
+    )
 
 
 class ProjectView(NamedTuple):
