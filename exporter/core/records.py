@@ -36,7 +36,7 @@ INFER_TYPES = ("real-time", "edge", "batch")
 OPERATIONS = ("deploy", "delete")
 
 
-class Model(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Model(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """One entry of an update's `config`; `envs` is never kept, it may hold secrets."""
 
     model_id: str = ""
@@ -50,7 +50,7 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     gpus: float | None = None
 
 
-class NodeResult(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class NodeResult(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """One entry of an edge update's `result_detail`."""
 
     node_id: str = ""
@@ -59,7 +59,7 @@ class NodeResult(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     succeeded: bool = False
 
 
-class Update(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Update(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """One entry of the update log; known by its time alone."""
 
     update_time: int
@@ -78,7 +78,7 @@ class Update(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
 # There may be a million in one read. The garbage collector, which they do not need, would take 16 bytes for
 # each, and look at all of them again and again.
-class Event(msgspec.Struct, frozen=True, omit_defaults=True, order=True, gc=False):
+class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, order=True):
     """One entry of the event log; it has no id, so all of it is its identity."""
 
     occur_time: int
@@ -86,7 +86,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, order=True, gc=Fals
     event_info: str
 
 
-class ServiceRow(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class ServiceRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """One service as the list, or the detail, shows it."""
 
     service_id: str
@@ -104,7 +104,7 @@ class ServiceRow(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     error_msg: str = ""  # detail only, and only of a failed service
 
 
-class ServiceList(msgspec.Struct, frozen=True):
+class ServiceList(msgspec.Struct, frozen=True, gc=False):
     """All services of one project, or as many as could be read."""
 
     rows: tuple[ServiceRow, ...]
@@ -113,7 +113,7 @@ class ServiceList(msgspec.Struct, frozen=True):
     error: str = ""  # why it is not complete, where one service is the reason and not the list as a whole
 
 
-class UpdateWindow(msgspec.Struct, frozen=True):
+class UpdateWindow(msgspec.Struct, frozen=True, gc=False):
     """The update log, or the entries of one instant of it, as one whole read showed it."""
 
     updates: tuple[Update, ...]
@@ -124,7 +124,7 @@ class UpdateWindow(msgspec.Struct, frozen=True):
     answered_at: int | None = None  # the cloud's clock at the last answer; None: `observed_at`
 
 
-class EventWindow(msgspec.Struct, frozen=True):
+class EventWindow(msgspec.Struct, frozen=True, gc=False):
     """The events after an instant, as one whole read showed them."""
 
     events: tuple[Event, ...]

@@ -15,13 +15,13 @@ from exporter.core.times import Ticks
 T = TypeVar("T")
 
 
-class ListJob(msgspec.Struct, frozen=True):
+class ListJob(msgspec.Struct, frozen=True, gc=False):
     """Read the list of services."""
 
     begun: Ticks
 
 
-class PollJob(msgspec.Struct, frozen=True):
+class PollJob(msgspec.Struct, frozen=True, gc=False):
     """Read the logs of one service. Times of entries are ms since the epoch."""
 
     service_id: str
@@ -32,7 +32,7 @@ class PollJob(msgspec.Struct, frozen=True):
     detail: bool = False  # read no log, but why the service failed, as its detail tells
 
 
-class AuditJob(msgspec.Struct, frozen=True):
+class AuditJob(msgspec.Struct, frozen=True, gc=False):
     """Read closed days of an event log once more, to compare them with what was counted."""
 
     service_id: str

@@ -37,14 +37,14 @@ T = TypeVar("T")
 CallTotals = tuple[float, ...]
 
 
-class _ProjectRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class _ProjectRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """What is stored of a project as a whole; `calls`: only by versions that kept all call totals here."""
 
     totals: ProjectTotals
     calls: dict[str, CallTotals] = {}
 
 
-class _PastUpdates(msgspec.Struct, frozen=True):
+class _PastUpdates(msgspec.Struct, frozen=True, gc=False):
     """The updates of a `History`; its events, which are much larger, are passed over."""
 
     updates: tuple[PastUpdate, ...] = ()

@@ -38,6 +38,8 @@ from tests.bench.processes import (
 
 # A busy fleet: so many services deploy in a second, at any size.
 CHANGES_PER_SECOND = 20
+# What these need: each is read at once and ten seconds later, in two requests, and every list has ten pages.
+READS_PER_SECOND = 100
 # How long the CPU between scrapes is measured: four lists and four hundred changes.
 CPU_SECONDS = 20.0
 # Between two scrapes; far more often than Prometheus does, to have many in short time.
@@ -101,9 +103,13 @@ def large_fleet(run: Run) -> None:
         sizes = f"{len(plain) / 1e6:.1f} MB, packed {len(packed) / 1e6:.1f} MB"
         print(f"{run.services} services, {samples} samples, {sizes}")
 
+        exporter.limit(READS_PER_SECOND)
         get(f"{exporter.fleet}/bench?changes={CHANGES_PER_SECOND}", method="POST")
         time.sleep(5)
         used, reads = cpu_of(exporter)
+        begun = time.perf_counter()
+        get(f"{exporter.url}/metrics", packed=True)
+        rare = time.perf_counter() - begun
         run.add("CPU between scrapes, per cent of a core", f"{used * 100:.1f}", reads, "10")
 
         servers = []
@@ -125,11 +131,10 @@ def large_fleet(run: Run) -> None:
                 f"bare {milliseconds(statistics.median(floor))} / {milliseconds(p99(floor))}",
                 goal,
             )
-        usual = statistics.median(taken[urls[0]])
         run.add(
             "first scrape after a cold start, ms",
             milliseconds(first),
-            f"usual {milliseconds(usual)}",
+            f"after {CPU_SECONDS:.0f} s of changes {milliseconds(rare)}",
             "no more",
         )
         rival = rival_renderer(plain.decode())

@@ -39,7 +39,7 @@ _CHECKPOINT_PAGES = 1000
 _LOG_BYTES = 8 * 1024 * 1024
 
 
-class ServiceChange(msgspec.Struct, frozen=True):
+class ServiceChange(msgspec.Struct, frozen=True, gc=False):
     """One service's new record; `present` is False once it is deleted in the cloud."""
 
     project: tuple[str, str]  # name, project_id
@@ -48,14 +48,14 @@ class ServiceChange(msgspec.Struct, frozen=True):
     present: bool
 
 
-class ProjectChange(msgspec.Struct, frozen=True):
+class ProjectChange(msgspec.Struct, frozen=True, gc=False):
     """What is kept of one project as a whole."""
 
     project: tuple[str, str]  # name, project_id
     blob: bytes
 
 
-class CallsChange(msgspec.Struct, frozen=True):
+class CallsChange(msgspec.Struct, frozen=True, gc=False):
     """One service's call totals, which change more often than anything else of it."""
 
     project: tuple[str, str]  # name, project_id
@@ -71,7 +71,7 @@ class ListedUpdate(NamedTuple):
     result: str
 
 
-class PastChange(msgspec.Struct, frozen=True):
+class PastChange(msgspec.Struct, frozen=True, gc=False):
     """One service's texts for the pages; apart, because they are large and only read to be looked at.
 
     `updates` lists all of the settled updates in the texts; None if they are the same as before.

@@ -5,12 +5,12 @@ holds a thread meanwhile.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
 from traceback import format_exc
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import h11
 
@@ -24,8 +24,6 @@ from exporter.adapters.web.stream import Stream
 _HEAD_BYTES = 16 * 1024
 # No request has a body that means anything.
 _BODY_BYTES = 64 * 1024
-# A page comes in thousands of small pieces. Fewer, larger writes take the interpreter's lock less often.
-_WRITE_BYTES = 1024 * 1024
 
 
 class Deadlines(NamedTuple):
@@ -151,7 +149,7 @@ class Connection:
     async def _event(self) -> Any:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             if self._http.they_are_waiting_for_100_continue:
-                await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
+                await self._write([self._http.send(h11.InformationalResponse(status_code=100, headers=[]))])
             self._http.receive_data(await self._stream.receive())
         return event
 
@@ -200,14 +198,15 @@ class Connection:
         status, reason = response.status.value, response.status.phrase.encode()
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         sent = self._http.send(h11.Response(status_code=status, reason=reason, headers=encoded))
-        for data in _large(response.body) if with_body else ():
-            framed = self._http.send_with_data_passthrough(h11.Data(data=data)) or []
-            await self._write(b"".join([sent, *framed]))
+        if with_body and response.body:
+            # It only has to know the length: the body of an answer that states it stands there as it is.
+            self._http.send_with_data_passthrough(h11.Data(data=cast("bytes", _Length(response.body))))
+            await self._write([sent, *response.body])
             sent = b""
-        await self._write(sent + self._http.send(h11.EndOfMessage()))
+        await self._write([sent + self._http.send(h11.EndOfMessage())])
 
-    async def _write(self, data: bytes) -> None:
-        await self._stream.send(data, self._limiter.waits_for_reader)
+    async def _write(self, pieces: Sequence[bytes]) -> None:
+        await self._stream.send(pieces, self._limiter.waits_for_reader)
         await asyncio.sleep(0)  # a client that takes everything at once is not the only one
 
 
@@ -223,14 +222,11 @@ def _parsed(head: h11.Request) -> Request:
         raise _BadRequestError(HTTPStatus.BAD_REQUEST, "the address is no URL") from None
 
 
-def _large(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    pending: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        pending.append(piece)
-        size += len(piece)
-        if size >= _WRITE_BYTES:
-            yield b"".join(pending)
-            pending, size = [], 0
-    if pending:
-        yield b"".join(pending)
+class _Length:
+    """Stands for the pieces of a body where only their length matters."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._length = sum(map(len, pieces))
+
+    def __len__(self) -> int:
+        return self._length

@@ -21,7 +21,7 @@ from exporter.adapters.web.app import WebApp
 from exporter.adapters.web.connection import Connection, Deadlines
 from exporter.adapters.web.connection_limiter import ConnectionLimiter
 from exporter.adapters.web.fair_queue import client_of
-from exporter.adapters.web.stream import Stream
+from exporter.adapters.web.stream import SendThreads, Stream
 from exporter.adapters.web.tls import TlsServer, server_context
 
 # Of the descriptors that the process may have; the others are for the cloud, the store and the log.
@@ -34,8 +34,8 @@ _PAUSE_SECONDS = 0.1
 _GRACE_SECONDS = 0.5
 # What it waits for those that were cut off.
 _CUT_SECONDS = 0.4
-# Threads beyond those that make answers: one for a password, one for a reload, one to look at files.
-_OTHER_THREADS = 3
+# Threads beyond those that make answers: those that send, and one each for a password, a reload, and files.
+_OTHER_THREADS = 3 + SendThreads.MOST
 # Connections that wait to be accepted: more than any number of scrapers opens at once.
 _BACKLOG = 128
 # A certificate is renewed days before the old one ends, but a password that was taken back should end soon.
@@ -95,6 +95,7 @@ class WebServer:
         self._deadlines = deadlines or Deadlines()
         self._on_error = on_error
         self._limiter = ConnectionLimiter(_most_connections(), app.most_at_once)
+        self._send_threads = SendThreads()
         self._stopping = asyncio.Event()
         self._thread: threading.Thread | None = None
         if web_config is not None:
@@ -192,7 +193,7 @@ class WebServer:
             accepted.close()
             return
         try:
-            stream = Stream(accepted, self._context)
+            stream = Stream(accepted, self._context, self._send_threads)
         except OSError:
             accepted.close()
             return

@@ -6,7 +6,8 @@ import socket
 import ssl
 import struct
 import termios
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -17,8 +18,26 @@ T = TypeVar("T")
 _READ_BYTES = 16 * 1024
 # Linger for no second: the kernel drops what it has, and resets the connection (socket(7), SO_LINGER).
 _AT_ONCE = struct.pack("ii", 1, 0)
+# A smaller answer fits into the buffers of the two systems, and needs no thread.
+_LARGE_BYTES = 256 * 1024
+# For how long a larger one may have a thread. A network of 1 Gbit/s takes 6 MB in this time, one machine all
+# of it; a client that takes longer is sent the rest by the event loop.
+_PATIENCE_SECONDS = 0.05
+# Pieces that one call of the system takes (IOV_MAX of Linux).
+_MOST_PIECES = 1024
+# Pieces that are put together for TLS, which takes one text; some are small, the largest have 20 kB.
+_TLS_PIECES = 32
 # How often we look whether the other side has acknowledged everything; nothing tells us when it does.
 _ACKNOWLEDGED_SECONDS = 0.1
+
+
+class SendThreads:
+    """How many threads of a server may wait for clients; all streams of its event loop share it."""
+
+    MOST = 4  # two Prometheus, and two for whoever does not read
+
+    def __init__(self) -> None:
+        self.free = self.MOST
 
 
 class Stream:
@@ -31,13 +50,19 @@ class Stream:
     Args:
         accepted: as the listening socket gave it.
         context: how to speak TLS; None: plainly.
+        threads: of the server, for large answers.
 
     """
 
-    def __init__(self, accepted: socket.socket, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, accepted: socket.socket, context: ssl.SSLContext | None, threads: "SendThreads"
+    ) -> None:
+        self._threads = threads
         accepted.setblocking(False)
         # An answer goes out in a few large writes; none is to wait for the one before to be acknowledged.
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        timeout = struct.pack("ll", 0, int(_PATIENCE_SECONDS * 1_000_000))  # a timeval: seconds, microseconds
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
         self._tls: ssl.SSLSocket | None = None
         self._socket = accepted
         if context is not None:
@@ -63,11 +88,40 @@ class Stream:
         """The next bytes; none: the client sends no more."""
         return await self._done(partial(self._socket.recv, _READ_BYTES), reads=True)
 
-    async def send(self, data: bytes, on_wait: Callable[[], None]) -> None:
+    async def send(self, pieces: Sequence[bytes], on_wait: Callable[[], None]) -> None:
         """Hand all of it over; `on_wait` is called whenever the client has to read before we can go on."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[await self._done(partial(self._socket.send, rest), reads=False, on_wait=on_wait) :]
+        rest = _Unsent(pieces)
+        if self._tls is None and rest.size >= _LARGE_BYTES and self._threads.free:
+            self._threads.free -= 1
+            on_wait()
+            try:
+                await asyncio.to_thread(self._send_patiently, rest)
+            finally:
+                self._threads.free += 1
+        while rest.size:
+            rest.drop(await self._done(partial(self._send_some, rest), reads=False, on_wait=on_wait))
+
+    def _send_patiently(self, rest: "_Unsent") -> None:
+        """Send what the client takes in a moment, waiting for it in the kernel.
+
+        A page takes dozens of calls if each sends what fits, and at each of them the interpreter's lock is
+        let go and waited for. Here it is done in a few.
+        """
+        end = time.monotonic() + _PATIENCE_SECONDS
+        try:
+            self._socket.setblocking(True)
+            while rest.size and time.monotonic() < end:
+                rest.drop(self._socket.sendmsg(rest.head(_MOST_PIECES)))
+        except BlockingIOError:
+            pass
+        finally:
+            with suppress(OSError):  # closed meanwhile
+                self._socket.setblocking(False)
+
+    def _send_some(self, rest: "_Unsent") -> int:
+        if self._tls is not None:
+            return self._tls.send(b"".join(rest.head(_TLS_PIECES)))
+        return self._socket.sendmsg(rest.head(_MOST_PIECES))
 
     def end(self) -> None:
         """Send no more, and tell the client so."""
@@ -138,6 +192,30 @@ class Stream:
                 loop.remove_reader(descriptor)
             else:
                 loop.remove_writer(descriptor)
+
+
+class _Unsent:
+    """What is left of an answer."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces: list[bytes | memoryview] = [piece for piece in pieces if piece]
+        self._next = 0
+        self.size = sum(map(len, self._pieces))
+
+    def head(self, most: int) -> list[bytes | memoryview]:
+        """The next pieces."""
+        return self._pieces[self._next : self._next + most]
+
+    def drop(self, count: int) -> None:
+        """So many bytes were sent."""
+        self.size -= count
+        while count:
+            piece = self._pieces[self._next]
+            if count < len(piece):
+                self._pieces[self._next] = memoryview(piece)[count:]
+                return
+            count -= len(piece)
+            self._next += 1
 
 
 def _wake(ready: asyncio.Future[None]) -> None:

@@ -52,7 +52,7 @@ from exporter.core.records import (
 )
 
 
-class CountingPolicy(msgspec.Struct, frozen=True):
+class CountingPolicy(msgspec.Struct, frozen=True, gc=False):
     """What the operator decides about counting.
 
     `lateness`: how many ms after its date an entry may appear. `longest_guess`: how many ms the moment

@@ -31,7 +31,7 @@ KINDS = (MISSING, EXTRA)
 _DIGESTS = 1 << 64  # a wrong total looks right once in this many times
 
 
-class DayTotal(msgspec.Struct, frozen=True, array_like=True):
+class DayTotal(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The final entries of one type on one UTC day.
 
     `day` is its first ms, `first` the time of the oldest entry (ms), `digest` the sum of the hashes.
@@ -44,7 +44,7 @@ class DayTotal(msgspec.Struct, frozen=True, array_like=True):
     first: int
 
 
-class Audit(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Audit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """What is to be compared of one event log; all times in ms.
 
     `since`: final entries that are later than this are in `totals`; None: none was final yet, or only in a
@@ -56,7 +56,7 @@ class Audit(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     shown: int | None = None
 
 
-class Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """The closed days that can be compared now; all times in ms.
 
     `after` is exclusive, `until` inclusive. If the log shows an entry of `reach` or before, it has forgotten
@@ -73,7 +73,7 @@ class Span(msgspec.Struct, frozen=True):
         return self.after if self.reach is None else min(self.after, self.reach - 1)
 
 
-class Difference(msgspec.Struct, frozen=True):
+class Difference(msgspec.Struct, frozen=True, gc=False):
     """A day of which the log shows something else than was counted; the entries of each."""
 
     day: int

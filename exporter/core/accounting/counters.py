@@ -16,7 +16,7 @@ LONGEST_HOLD_MS = 120_000
 NOTHING_TO_SHOW = 0
 
 
-class Counters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Counters(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """Totals by name; `unscraped` has, for each that still shows 0, since when (ms) it has more."""
 
     values: dict[str, float] = {}

@@ -14,7 +14,9 @@ UPDATES_KEPT = 50
 LONGEST_TEXT = 500
 
 
-class PastEvent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, order=True):
+class PastEvent(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, order=True
+):
     """An event; `reason` is "" where it tells of no failure, `phase` and `mark` as the classifier says."""
 
     occur_time: int
@@ -26,14 +28,14 @@ class PastEvent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     mark: str = ""
 
 
-class PastUpdate(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class PastUpdate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """A settled update, and when it settled as near as is known (ms)."""
 
     update: Update
     settled_at: int | None = None
 
 
-class History(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class History(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """Oldest first, the newest last."""
 
     events: tuple[PastEvent, ...] = ()

@@ -28,7 +28,7 @@ FUTURE = "future"
 ANOMALIES = (VANISHED, CHANGED, FUTURE)
 
 
-class Key(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+class Key(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
     """What tells one settled entry from another: its time in ms, its kind, its text."""
 
     time: int
@@ -36,7 +36,7 @@ class Key(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     text: str = ""
 
 
-class Tally(msgspec.Struct, frozen=True, array_like=True):
+class Tally(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A live key, how often it was counted, and how often the last read showed it."""
 
     key: Key
@@ -44,14 +44,14 @@ class Tally(msgspec.Struct, frozen=True, array_like=True):
     visible: int
 
 
-class Anomaly(msgspec.Struct, frozen=True):
+class Anomaly(msgspec.Struct, frozen=True, gc=False):
     """Something that the log should not do; `kind` is one of `ANOMALIES`."""
 
     kind: str
     key: Key
 
 
-class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """What has been counted of one log.
 
     `read_once`: it was read at least once. `preexisting`: what the next read shows is older than our watch,
@@ -74,7 +74,7 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         return self.watermark is None or time > self.watermark or time in self.held
 
 
-class Read(msgspec.Struct, frozen=True):
+class Read(msgspec.Struct, frozen=True, gc=False):
     """One whole read of a log, or of a part of it.
 
     `now` is when it began, on the slower of our clock and the cloud's; `answered_at` the cloud's clock when
@@ -98,7 +98,7 @@ class Read(msgspec.Struct, frozen=True):
         return self.after is None or time > self.after
 
 
-class Applied(msgspec.Struct, frozen=True):
+class Applied(msgspec.Struct, frozen=True, gc=False):
     """The ledger after a read, the growth of each key that grew, and the anomalies found."""
 
     ledger: Ledger

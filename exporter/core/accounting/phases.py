@@ -21,7 +21,7 @@ CLOCK_SLACK_MS = 10_000
 _STEPS_KEPT = 64
 
 
-class Step(msgspec.Struct, frozen=True, array_like=True, order=True):
+class Step(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
     """One phase of one model starts or ends."""
 
     time: int  # ms
@@ -37,7 +37,7 @@ class PhaseTimes(NamedTuple):
     ended_at: int | None
 
 
-class Settling(msgspec.Struct, frozen=True, array_like=True, order=True):
+class Settling(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
     """How an update ended."""
 
     update_time: int  # ms
@@ -45,7 +45,7 @@ class Settling(msgspec.Struct, frozen=True, array_like=True, order=True):
     succeeded: bool
 
 
-class Phases(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Phases(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """What is kept of one service; the empty value is where it starts."""
 
     begin: int = 0  # ms; of the newest deployment; 0: none was seen to begin

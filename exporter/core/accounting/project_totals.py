@@ -20,7 +20,7 @@ SUM = ":sum"
 _ABOVE = "+Inf"
 
 
-class ProjectTotals(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class ProjectTotals(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """A project's durable state.
 
     `started`: its first complete list is behind us; a service that comes later is new.

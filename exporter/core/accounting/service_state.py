@@ -62,7 +62,7 @@ _OF_THE_UPDATE_LOG = (
 )
 
 
-class FailureEvent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class FailureEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """An event of a failure, scrubbed, that may be the cause of a failed update."""
 
     occur_time: int
@@ -78,7 +78,7 @@ class FailureEvent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         return LEAST_EVIDENCE.get(self.reason, Evidence.SPECIFIC)
 
 
-class AlertState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class AlertState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """A failure worth an alert, in ms: since when we know of it, and when it was over.
 
     `stopped_with` is the update_time of the failure with which the service was stopped.
@@ -89,7 +89,7 @@ class AlertState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     stopped_with: int | None = None
 
 
-class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class ServiceState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """One service: what was counted, and the newest of everything that was ever read.
 
     Times are ms. `settled` is the newest update with a final result, `settled_at` when it got it, as
@@ -174,14 +174,14 @@ class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         )
 
 
-class Observation(msgspec.Struct, frozen=True):
+class Observation(msgspec.Struct, frozen=True, gc=False):
     """A duration in seconds, for the fleet's histograms; `result` is "" for a time to restore."""
 
     result: str
     seconds: float
 
 
-class PostedEvent(msgspec.Struct, frozen=True):
+class PostedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event that was counted for the first time, `times` times, and its cause ("" for none)."""
 
     event: Event
@@ -190,7 +190,7 @@ class PostedEvent(msgspec.Struct, frozen=True):
     remedy: str
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """A service after something was read, and what is to be counted and logged of that step."""
 
     state: ServiceState

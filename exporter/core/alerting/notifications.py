@@ -50,7 +50,7 @@ Key = tuple[str, str]  # project, service_id
 Pairs = tuple[tuple[str, str], ...]
 
 
-class Alert(msgspec.Struct, frozen=True):
+class Alert(msgspec.Struct, frozen=True, gc=False):
     """One alert, see the module. Times in ms.
 
     `ready_at`: when it may be sent first, or once it is over, when its end may. `resolved_at`: None while it
@@ -81,7 +81,7 @@ class NotifierOptions(NamedTuple):
     severity: str = "critical"
 
 
-class PostableAlert(msgspec.Struct, frozen=True):
+class PostableAlert(msgspec.Struct, frozen=True, gc=False):
     """An alert as it is sent at one moment (ms); `ends_at` in the past says that it is over."""
 
     alert: Alert

@@ -7,7 +7,7 @@ import msgspec
 SEAM_MS = 1000
 
 
-class Steps(msgspec.Struct, frozen=True):
+class Steps(msgspec.Struct, frozen=True, gc=False):
     """Regular steps, numbered from 0, and one more a second after the last: the seam. Times are in ms."""
 
     first: int

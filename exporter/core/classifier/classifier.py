@@ -18,7 +18,7 @@ LONGEST_EXAMINED = 4096
 _OUTER_PUNCTUATION = " .,;:!。"
 
 
-class CustomRule(msgspec.Struct, frozen=True):
+class CustomRule(msgspec.Struct, frozen=True, gc=False):
     """A user's rule: `pattern` is a regular expression, searched without regard to case."""
 
     reason: str
@@ -26,7 +26,7 @@ class CustomRule(msgspec.Struct, frozen=True):
     remedy: str = ""  # "": that of the built-in reason of this name, if there is one
 
 
-class Classification(msgspec.Struct, frozen=True):
+class Classification(msgspec.Struct, frozen=True, gc=False):
     """What one event means: a failure (it has a `reason`), a step of a deployment (a `mark`), or neither."""
 
     reason: str = ""

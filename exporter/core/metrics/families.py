@@ -8,7 +8,7 @@ from exporter.core.metrics import events, models, project, service, updates
 from exporter.core.metrics.family import Family
 
 
-class Options(msgspec.Struct, frozen=True):
+class Options(msgspec.Struct, frozen=True, gc=False):
     """What the configuration decides about the metrics of services."""
 
     failure_message: bool = True

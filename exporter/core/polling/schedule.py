@@ -70,7 +70,7 @@ _TURNS = (
 Rank = tuple[int, int]
 
 
-class PollIntervals(msgspec.Struct, frozen=True):
+class PollIntervals(msgspec.Struct, frozen=True, gc=False):
     """The three intervals of the configuration, in ms."""
 
     interval: int
@@ -78,7 +78,7 @@ class PollIntervals(msgspec.Struct, frozen=True):
     sweep_interval: int
 
 
-class PollState(msgspec.Struct, frozen=True):
+class PollState(msgspec.Struct, frozen=True, gc=False):
     """What is remembered of the reads of one service, until the program ends. Times are ticks (ms)."""
 
     tried_at: int | None = None  # when the last read began, whatever came of it
@@ -93,7 +93,7 @@ class PollState(msgspec.Struct, frozen=True):
     told_since: int = 0  # then: when (epoch, ms) the update may have begun
 
 
-class NextPoll(msgspec.Struct, frozen=True):
+class NextPoll(msgspec.Struct, frozen=True, gc=False):
     """When (ticks, ms) a service is due, and its place among those that are due."""
 
     due: int

@@ -29,7 +29,7 @@ _PROMETHEUS_KB_OF_SERIES = 3
 _PROMETHEUS_BYTES_OF_SAMPLE = 2
 
 
-class Load(msgspec.Struct, frozen=True):
+class Load(msgspec.Struct, frozen=True, gc=False):
     """What is to be watched, and how.
 
     Args:
@@ -56,7 +56,7 @@ class Load(msgspec.Struct, frozen=True):
     page: int = 1000
 
 
-class Freshness(msgspec.Struct, frozen=True):
+class Freshness(msgspec.Struct, frozen=True, gc=False):
     """How long the beginning and the end of a deployment wait for the read that shows them, in ms."""
 
     start_p50: float
@@ -65,7 +65,7 @@ class Freshness(msgspec.Struct, frozen=True):
     end_p99: float
 
 
-class Sizing(msgspec.Struct, frozen=True):
+class Sizing(msgspec.Struct, frozen=True, gc=False):
     """What it costs; requests and series of all shards together, memory of each.
 
     Args:
