@@ -102,8 +102,8 @@ long: $(SETUP) ## Run what takes too long for every change, such as the alert ru
 	$(PYTHON) -m pytest -q -n 2 --timeout=0 -m long $(call marked,long)
 
 .PHONY: bench
-bench: $(SETUP) ## Measure; the numbers are for people, nothing fails
-	@for file in tests/bench_*.py; do $(PYTHON) "$$file"; done
+bench: $(SETUP) ## Measure, with floors and rivals beside each figure; some ten minutes, nothing fails
+	@$(PYTHON) -m tests.bench --json build/bench.json
 
 # Into a temporary file first, so that a generator that fails leaves the page as it was.
 .PHONY: docs

@@ -4,6 +4,7 @@ Every family keeps one column of blocks. A block is the family's lines of some n
 and deflated, so a change costs one small block in each family that it touches, whatever the fleet's size.
 """
 
+import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -99,6 +100,7 @@ class _Block:
     def __init__(self, text: bytes, ends: "array[int]") -> None:
         self.text = text
         self.ends = ends  # where each subject's lines end
+        self.crc = zlib.crc32(text)
         self.deflated = deflate.deflate(text)
 
     @classmethod
@@ -146,11 +148,18 @@ class _Column:
         self.blocks = blocks
         self._seal: deflate.Seal | None = None
 
+    def with_blocks(self, new: Mapping[int, _Block]) -> "_Column":
+        """The column with other blocks at these places."""
+        blocks = list(self.blocks)
+        for place, block in new.items():
+            blocks[place] = block
+        return _Column(self.heads, tuple(blocks))
+
     @property
     def seal(self) -> deflate.Seal:
         """Of the blocks; found at the first scrape that needs it, and two at once find the same."""
         if self._seal is None:
-            self._seal = deflate.seal(block.text for block in self.blocks)
+            self._seal = deflate.joined((block.crc, len(block.text)) for block in self.blocks)
         return self._seal
 
 
@@ -175,18 +184,27 @@ class _Table:
         starts = [bucket.keys[0] for bucket in self._buckets]
         for key, subject in changes.items():
             touched.setdefault(max(bisect_right(starts, key) - 1, 0), {})[key] = subject
-        stale: set[int] = set()  # families whose column is not what it was
+        stale: dict[int, list[int]] = {}  # by the number of a family, the places of its blocks that changed
+        cut = False
         for place in sorted(touched, reverse=True):  # from the end: a cut moves only what is behind it
-            stale |= self._change(place, touched[place])
-        self.columns = tuple(
-            _Column(column.heads, tuple(bucket.blocks[number] for bucket in self._buckets))
-            if number in stale
-            else column
-            for number, column in enumerate(self.columns)
-        )
+            changed = self._change(place, touched[place])
+            cut = cut or changed is None
+            for number in changed or ():
+                stale.setdefault(number, []).append(place)
+        if cut:
+            self.columns = tuple(
+                _Column(column.heads, tuple(bucket.blocks[number] for bucket in self._buckets))
+                for number, column in enumerate(self.columns)
+            )
+            return
+        columns = list(self.columns)
+        for number, places in stale.items():
+            new = {place: self._buckets[place].blocks[number] for place in places}
+            columns[number] = columns[number].with_blocks(new)
+        self.columns = tuple(columns)
 
-    def _change(self, place: int, changes: Mapping[Any, Any | None]) -> set[int]:
-        """Change one bucket; return the numbers of the families that changed."""
+    def _change(self, place: int, changes: Mapping[Any, Any | None]) -> set[int] | None:
+        """Change one bucket; return the numbers of the families that changed. None: it was cut anew."""
         bucket = self._buckets[place] if self._buckets else _Bucket([], [])
         places = {key: place for place, key in enumerate(bucket.keys)}
         coming = {key for key, subject in changes.items() if subject is not None}
@@ -206,7 +224,7 @@ class _Table:
             ]
             cut.append(_Bucket(part, [_Block.of(column) for column in zip(*rows, strict=True)]))
         self._buckets[place : place + 1] = cut
-        return set(range(len(self._families)))
+        return None
 
     def _rows(self, subject: Any) -> list[bytes]:
         return [_lines(family, subject) for family in self._families]
