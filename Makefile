@@ -52,9 +52,9 @@ type: $(SETUP) ## Check types (mypy, strict)
 # To measure which branches of the core are run takes twice the time. These tests run all of them; the others run the
 # core too, in the whole program, and prove what they prove without being measured.
 MEASURED := $(patsubst %,tests/test_%.py,alert_state anonymiser api apply_events apply_updates audit \
-	awaited backfill_replay classifier counters failure_cause families golden_store ledger_laws \
-	login_backoff modelarts_source notifications overview phases project_totals rate_limit read_now schedule \
-	scrape_gap scrub service_lookup service_page update_feed)
+	awaited backfill_replay classifier counters failure_cause families first_reads golden_store ledger_laws \
+	login_backoff modelarts_source moved_services notifications overview phases project_totals rate_limit \
+	read_now schedule scrape_gap scrub service_lookup service_page shard size update_feed)
 # The files that have tests with a marker: to import all others takes each worker eight seconds.
 marked = $$(grep --recursive --files-with-matches --include='test_*.py' 'mark\.$(1)' tests | sort)
 UNIT := -m pytest -q --dist worksteal -m 'not deploy and not live and not browser and not long'

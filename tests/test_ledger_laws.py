@@ -599,3 +599,11 @@ def test_an_empty_log_says_nothing_about_what_is_to_come() -> None:
     empty = tally(now=200)
     assert (empty.ledger.read_once, empty.ledger.watermark) == (True, None)
     assert tally(Row(5, "FAIL"), now=300, before=empty.ledger).growth == {Key(5, "FAIL"): 1}
+
+
+def test_what_a_read_was_not_asked_for_is_passed_over() -> None:
+    asked, unasked = Key(150, "abnormal", "a"), Key(50, "abnormal", "a")
+    read = ledger.Read({unasked: 1, asked: 1}, now=200, after=100)
+    applied = ledger.apply(Ledger(), read, lateness=1000)
+    assert applied.growth == {asked: 1}
+    assert [tally.key for tally in applied.ledger.live] == [asked]
