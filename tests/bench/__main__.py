@@ -7,6 +7,7 @@ Nothing here fails: figures are for people, and `tests/test_cost.py` guards what
 """
 
 import argparse
+import gzip
 import json
 import os
 import statistics
@@ -139,8 +140,8 @@ def large_fleet(run: Run) -> None:
         )
         rival = rival_renderer(plain.decode())
         run.add(
-            "a scrape against prometheus_client's renderer",
-            f"{rival / statistics.median(taken[page]):.0f} times faster",
+            "a gzip scrape against prometheus_client",
+            f"{rival / statistics.median(taken[urls[0]]):.0f} times faster",
             f"it takes {rival:.1f} s",
             "200",
         )
@@ -165,15 +166,19 @@ def cpu_of(exporter: Exporter) -> tuple[float, str]:
 
 
 def rival_renderer(page: str) -> float:
-    """Seconds that prometheus_client takes to render the same page of values that it has ready."""
+    """Seconds that prometheus_client takes for the same page of values that are in memory."""
     families = list(text_string_to_metric_families(page))
 
-    class Ready:
-        def collect(self) -> list[Metric]:
-            return families
+    class Collector:
+        def collect(self) -> Iterator[Metric]:
+            for family in families:
+                metric = Metric(family.name, family.documentation, family.type)
+                for sample in family.samples:
+                    metric.add_sample(sample.name, sample.labels, sample.value)
+                yield metric
 
     begun = time.perf_counter()
-    generate_latest(Ready())
+    gzip.compress(generate_latest(Collector()))
     return time.perf_counter() - begun
 
 
