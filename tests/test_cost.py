@@ -111,6 +111,7 @@ def test_a_change_costs_the_same_in_a_small_fleet_and_in_a_large_one(fleets: lis
     assert small["rendered"] <= 2, "once for its row, once for what was read"
     assert small["commits"] <= 2
     assert small["ServiceChange"] <= 2
+    assert small["CallsChange"] == 0, "its call totals are what they were"
 
 
 def test_other_call_totals_are_written_for_their_service_alone(fleets: list[Fleet]) -> None:
