@@ -25,8 +25,8 @@ _LARGE_BYTES = 256 * 1024
 _PATIENCE_SECONDS = 0.05
 # Pieces that one call of the system takes (IOV_MAX of Linux).
 _MOST_PIECES = 1024
-# Pieces that are put together for TLS, which takes one text; some are small, the largest have 20 kB.
-_TLS_PIECES = 32
+# What one call sends under TLS: a record, however much it is given (RFC 8446, 5.1).
+_RECORD_BYTES = 16 * 1024
 # How often we look whether the other side has acknowledged everything; nothing tells us when it does.
 _ACKNOWLEDGED_SECONDS = 0.1
 
@@ -120,7 +120,7 @@ class Stream:
 
     def _send_some(self, rest: "_Unsent") -> int:
         if self._tls is not None:
-            return self._tls.send(b"".join(rest.head(_TLS_PIECES)))
+            return self._tls.send(rest.first(_RECORD_BYTES))
         return self._socket.sendmsg(rest.head(_MOST_PIECES))
 
     def end(self) -> None:
@@ -205,6 +205,17 @@ class _Unsent:
     def head(self, most: int) -> list[bytes | memoryview]:
         """The next pieces."""
         return self._pieces[self._next : self._next + most]
+
+    def first(self, most: int) -> bytes:
+        """The next bytes, copied."""
+        taken: list[bytes | memoryview] = []
+        place = self._next
+        while most > 0 and place < len(self._pieces):
+            piece = memoryview(self._pieces[place])[:most]
+            taken.append(piece)
+            most -= len(piece)
+            place += 1
+        return b"".join(taken)
 
     def drop(self, count: int) -> None:
         """So many bytes were sent."""
