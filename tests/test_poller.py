@@ -762,6 +762,20 @@ def test_a_damaged_project_begins_its_totals_anew_and_keeps_its_services(
 CALLS = "modelarts_service_invocations_total{{service_id={}}}"
 
 
+def test_what_was_gathered_is_written_at_the_end(cloud: Cloud, clock: Clock) -> None:
+    rig = started(cloud, clock)
+    cloud.change("a", invocations=1000)
+    clock.forward(30 * SECOND)
+    rig.settle()
+    cloud.change("a", invocations=2000)
+    rig.poller.read_now("prod", None)
+    rig.poller.step(gather=True)  # a moment after the last write
+    rig.poller.stop()
+    rig.poller.run()
+    cloud.failures["list"] = Unreachable("")
+    assert PollerHarness(cloud, clock, rig.store).samples()[CALLS.format("a")] == 2000
+
+
 def test_damaged_call_totals_fall_back_on_those_of_the_service(
     cloud: Cloud, clock: Clock, tmp_path: Path
 ) -> None:
