@@ -128,7 +128,7 @@ def _power(exponent: int) -> int:
 def _shifted(length: int) -> tuple[tuple[int, ...], ...]:
     """What a text of this length (bytes) makes of each half byte of the CRC of all that is before it.
 
-    Reading a block takes four microseconds, and a page has thousands: this takes one.
+    Reading a block takes four microseconds, and a page has thousands: this takes two.
     """
     products = [_power(8 * length)]  # of each bit of a CRC, the highest first
     while len(products) < 32:
