@@ -69,11 +69,11 @@ deploy-test: $(DEPLOY_SETUP) ## Render the Helm chart, and check deploy/ with th
 	@.ci/with "the tests of deploy/" $(PROMETHEUS) $(SYSTEMD) -- true
 	$(PYTHON) -m pytest -q -m deploy $(call marked,deploy)
 
-# Six at a time, because they mostly wait: the longest, which wait for most of two minutes, begin together.
+# Five at a time, because they mostly wait: the longest, which wait for most of two minutes, begin together.
 .PHONY: live
 live: $(SETUP) ## Run the tests against a real Prometheus
 	@.ci/with "the tests against a real Prometheus" $(PROMETHEUS) -- true
-	$(PYTHON) -m pytest -q -n 6 --dist worksteal -m live $(call marked,live)
+	$(PYTHON) -m pytest -q -n 5 --dist worksteal -m live $(call marked,live)
 
 .PHONY: browser
 browser: $(SETUP) ## Run the tests of the pages in a real browser
